@@ -1,0 +1,273 @@
+"""What a sweep adds up.
+
+An accumulator is made for one worker from (kernels, inputs, neurons), ``inputs`` being [rows] or
+[rows, columns], and has
+
+    needs           "bits", "relu" or both: what it asks a chunk for
+    exact           whether any split of the neurons gives the same result (sums of integers), or only
+                    the fixed chunks do (float partial sums)
+    nbytes(...)     what one worker's copy takes
+    add(chunk)      add a range of neurons
+    merge(other)    add another worker's sum: integer addition, so the order does not matter
+    finish()        the sum, as float64
+"""
+
+import math
+
+import numpy as np
+
+from .chunk import RELU_BLOCK
+
+SMALLEST_BOUND_EXPONENT = -500  # keeps the scales of fixed point finite; sums below 2^-562 are lost
+
+
+class CoactivationCounts:
+    """(n, p) counts of neurons active on row i and on column j."""
+
+    needs, exact = ("bits",), True
+
+    def __init__(self, kernels, inputs, neurons):
+        self.kernels = kernels
+        self.inputs = inputs
+        self.symmetric = len(inputs) == 1
+        self.counts = np.zeros(kernels.counts_shape(len(inputs[0]), len(inputs[-1])), np.int32)
+
+    @staticmethod
+    def nbytes(kernels, n, p):
+        return 4 * int(np.prod(kernels.counts_shape(n, p)))
+
+    def add(self, chunk):
+        rows, columns = chunk.bits(0), chunk.bits(len(self.inputs) - 1)
+        self.kernels.coactivation(rows, columns, chunk.count, self.symmetric, self.counts)
+
+    def merge(self, other):
+        self.counts += other.counts
+
+    def finish(self):
+        counts = self.counts[: len(self.inputs[0]), : len(self.inputs[-1])].astype(np.float64)
+        return mirrored(counts) if self.symmetric else counts
+
+
+class FixedPointGram:
+    """An (n, p) sum of float terms: a float64 partial sum for each chunk, added as int64 fixed point.
+
+    Entry (i, j) is bounded by ``bound`` 2^(e_i + f_j); the fixed point uses 62 bits of it.  Subclasses
+    say what a chunk adds to the partial sum.
+    """
+
+    exact = False
+
+    def __init__(self, kernels, inputs, bound, exponents):
+        self.kernels = kernels
+        self.inputs = inputs
+        self.symmetric = len(inputs) == 1
+        shape = kernels.product_shape(len(inputs[0]), len(inputs[-1]))
+        self.partial = np.empty(shape)
+        self.fixed = FixedPoint(shape, bound, exponents[0], exponents[-1])
+
+    @staticmethod
+    def nbytes(kernels, n, p):
+        return 16 * int(np.prod(kernels.product_shape(n, p)))
+
+    def add(self, chunk):
+        self.partial[:] = 0.0
+        self._add_partial(chunk)
+        self.fixed.add(self.kernels, self.partial)
+
+    def merge(self, other):
+        self.fixed.merge(other.fixed)
+
+    def finish(self):
+        n, p = len(self.inputs[0]), len(self.inputs[-1])
+        sums = self.kernels.from_panels(self.fixed.finish(), n, p)
+        return mirrored(sums) if self.symmetric else sums
+
+
+class ReluGram(FixedPointGram):
+    """(n, p) sums of relu(h_ri) relu(h_rj) over unscaled weights."""
+
+    needs = ("relu",)
+
+    def __init__(self, kernels, inputs, neurons):
+        exponents = [side.norm_exponents for side in inputs]
+        super().__init__(kernels, inputs, neurons.weight_norm_bound**2, exponents)
+
+    def _add_partial(self, chunk):
+        for _, count, relu in chunk.relu_blocks():
+            self.kernels.ordered_product(relu[0], relu[-1], count, self.symmetric, self.partial)
+
+
+class WeightedCoactivation(FixedPointGram):
+    """(n, p) sums of a_r^2 over the neurons active on row i and on column j."""
+
+    needs = ("bits",)
+
+    def __init__(self, kernels, inputs, neurons):
+        exponents = [np.zeros(len(side), int) for side in inputs]
+        super().__init__(kernels, inputs, neurons.output_norm_bound**2, exponents)
+        self.neurons = neurons
+        width = kernels.group_width
+        self.weighted = np.empty((kernels.groups(len(inputs[0])), RELU_BLOCK, width))
+        self.plain = np.empty((kernels.groups(len(inputs[-1])), RELU_BLOCK, width))
+
+    @staticmethod
+    def nbytes(kernels, n, p):
+        width = kernels.group_width
+        panels = 8 * RELU_BLOCK * width * (kernels.groups(n) + kernels.groups(p))
+        return FixedPointGram.nbytes(kernels, n, p) + panels
+
+    def _add_partial(self, chunk):
+        rows, columns = chunk.bits(0), chunk.bits(len(self.inputs) - 1)
+        squares = self.neurons.output_weights(chunk.first, chunk.count) ** 2
+        for start in range(0, chunk.count, RELU_BLOCK):
+            weights = squares[start : start + RELU_BLOCK]
+            self.kernels.sums.unpack_bits(rows, start, weights, self.weighted)
+            self.kernels.sums.unpack_bits(columns, start, np.ones(len(weights)), self.plain)
+            self.kernels.ordered_product(self.weighted, self.plain, len(weights), self.symmetric, self.partial)
+
+
+class FixedPointVector:
+    """(n,) sums of float terms, as :class:`FixedPointGram`."""
+
+    exact = False
+
+    def __init__(self, kernels, inputs, bound, exponents):
+        self.kernels = kernels
+        self.inputs = inputs
+        shape = (kernels.groups(len(inputs[0])), 1, kernels.group_width)
+        self.partial = np.empty(shape)
+        self.fixed = FixedPoint(shape, bound, np.zeros(1, int), exponents)
+
+    @staticmethod
+    def nbytes(kernels, n, p):
+        return 16 * kernels.groups(n) * kernels.group_width
+
+    add, merge = FixedPointGram.add, FixedPointGram.merge
+
+    def finish(self):
+        return self.fixed.finish().reshape(-1)[: len(self.inputs[0])]
+
+
+class ReluSquares(FixedPointVector):
+    """(n,) sums of relu(h_ri)^2: the diagonal of :class:`ReluGram`."""
+
+    needs = ("relu",)
+
+    def __init__(self, kernels, inputs, neurons):
+        super().__init__(kernels, inputs, neurons.weight_norm_bound**2, 2 * inputs[0].norm_exponents)
+
+    def _add_partial(self, chunk):
+        for _, count, relu in chunk.relu_blocks():
+            self.kernels.sums.square_sum(relu[0], count, self.partial[:, 0])
+
+
+class WeightedActivation(FixedPointVector):
+    """(n,) sums of a_r^2 over the active neurons: the diagonal of :class:`WeightedCoactivation`."""
+
+    needs = ("bits",)
+
+    def __init__(self, kernels, inputs, neurons):
+        super().__init__(kernels, inputs, neurons.output_norm_bound**2, np.zeros(len(inputs[0]), int))
+        self.neurons = neurons
+
+    def _add_partial(self, chunk):
+        squares = self.neurons.output_weights(chunk.first, chunk.count) ** 2
+        out = self.partial.reshape(-1)[: len(self.inputs[0])]
+        self.kernels.sums.weighted_bit_count(chunk.bits(0), squares, out)
+
+
+class OutputSums(FixedPointVector):
+    """(n,) sums of a_r relu(h_ri) over unscaled weights."""
+
+    needs = ("relu",)
+
+    def __init__(self, kernels, inputs, neurons):
+        bound = neurons.weight_norm_bound * neurons.output_norm_bound
+        super().__init__(kernels, inputs, bound, inputs[0].norm_exponents)
+        self.neurons = neurons
+
+    def _add_partial(self, chunk):
+        a = self.neurons.output_weights(chunk.first, chunk.count)
+        for start, count, relu in chunk.relu_blocks():
+            self.kernels.sums.weighted_sum(relu[0], a[start : start + count], self.partial[:, 0])
+
+
+class ActivationCounts:
+    """(n,) numbers of active neurons: the diagonal of :class:`CoactivationCounts`."""
+
+    needs, exact = ("bits",), True
+
+    def __init__(self, kernels, inputs, neurons):
+        self.counts = np.zeros(len(inputs[0]), np.int64)
+
+    @staticmethod
+    def nbytes(kernels, n, p):
+        return 8 * n
+
+    def add(self, chunk):
+        bits = chunk.bits(0)[: len(self.counts)]
+        self.counts += np.bitwise_count(bits).sum(axis=1, dtype=np.int64)
+
+    def merge(self, other):
+        self.counts += other.counts
+
+    def finish(self):
+        return self.counts.astype(np.float64)
+
+
+class PatternBits:
+    """The pattern itself, written into one (n, bytes) array that all workers share."""
+
+    needs, exact = ("bits",), True
+
+    def __init__(self, kernels, inputs, neurons, packed):
+        self.packed = packed
+
+    @staticmethod
+    def nbytes(kernels, n, p):
+        return 0  # the array is the caller's
+
+    def add(self, chunk):
+        bits = chunk.bits(0)
+        first, size = chunk.first // 8, -(-chunk.count // 8)
+        self.packed[:, first : first + size] = bits[: len(self.packed), :size]
+
+    def merge(self, other):
+        pass  # both wrote into the same array
+
+    def finish(self):
+        return self.packed
+
+
+class FixedPoint:
+    """int64 sums of float64 panels (groups, rows, G), entry (i, j) in units of 2^(e_i + f_j - shift)."""
+
+    def __init__(self, shape, bound, row_exponents, column_exponents):
+        groups, rows, width = shape
+        shift = 62 - max(math.frexp(bound)[1], SMALLEST_BOUND_EXPONENT)
+        row = np.zeros(rows, int)
+        row[: len(row_exponents)] = row_exponents
+        column = np.zeros(groups * width, int)
+        column[: len(column_exponents)] = column_exponents
+        self.row_scale = np.ldexp(1.0, -row)
+        self.column_scale = np.ldexp(1.0, shift - column).reshape(groups, width)
+        self.totals = np.zeros(shape, np.int64)
+
+    def add(self, kernels, partial):
+        kernels.sums.add_fixed_point(partial, self.row_scale, self.column_scale, self.totals)
+
+    def merge(self, other):
+        self.totals += other.totals
+
+    def finish(self):
+        return self.totals / self.row_scale[:, None] / self.column_scale[:, None, :]
+
+
+def mirrored(upper):
+    """The symmetric matrix with this upper triangle, in place."""
+    for start in range(0, len(upper), 256):  # in blocks: no second matrix
+        stop = min(start + 256, len(upper))
+        upper[stop:, start:stop] = upper[start:stop, stop:].T
+        block = upper[start:stop, start:stop]
+        block[...] = np.triu(block) + np.triu(block, 1).T
+    return upper

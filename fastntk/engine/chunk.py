@@ -1,0 +1,94 @@
+"""One range of neurons, evaluated on demand for the inputs of a sweep."""
+
+import numpy as np
+
+CHUNK = 16384  # neurons in a float partial sum: part of the definition of every float result
+RELU_BLOCK = 384  # neurons whose preactivations are held at a time (whole panels on every path)
+
+
+class Chunk:
+    """The neurons [first, first + count) of a network, seen by one worker.
+
+    ``bits(k)`` and ``relu_blocks()`` evaluate input k of ``inputs`` (rows, or rows and columns) into
+    buffers that the next call reuses.
+    """
+
+    def __init__(self, kernels, neurons, inputs):
+        self.kernels = kernels
+        self.neurons = neurons
+        self.inputs = inputs
+        self.first = self.count = 0
+        self._bits = [None] * len(inputs)
+        self._bits_current = [False] * len(inputs)
+        self._scratch = None
+        self._panels = None
+        self._relu = None
+        self.settled = 0  # signs that took more than fp32
+
+    def move_to(self, first, count):
+        self.first, self.count = first, count
+        self._bits_current = [False] * len(self.inputs)
+        return self
+
+    def bits(self, k):
+        """Pattern bits of input k, (padded rows, bytes) uint8; zero beyond ``count``."""
+        if self._scratch is None:
+            self._scratch = self.kernels.pattern_scratch(self.neurons.dim)
+        shape = self.kernels.bits_shape(len(self.inputs[k]), self.count)
+        if self._bits[k] is None or self._bits[k].shape != shape:
+            self._bits[k] = self.kernels.empty(shape, np.uint8, fill=0)
+        bits = self._bits[k]
+        if not self._bits_current[k]:
+            self.settled += self.kernels.pattern(
+                self.inputs[k].pattern_inputs,
+                self.neurons.kernel_weights,
+                np.uint64(self.neurons.seed),
+                self.neurons.stream_word,
+                self.first,
+                self.count,
+                self._scratch,
+                bits,
+            )
+            clear_beyond(bits, self.count)
+            self._bits_current[k] = True
+        return bits
+
+    def relu_blocks(self):
+        """Blocks of neurons in order: (first within the chunk, count, [rectified preactivations]).
+
+        The preactivations of input k are panels (groups, >= count, G) float64, each h = w . x~ one
+        chain of fma over the features; weights are unscaled.
+        """
+        kernels, dim, width = self.kernels, self.neurons.dim, self.kernels.group_width
+        if self._panels is None:
+            self._panels = np.empty((RELU_BLOCK // width, dim, width))
+            self._relu = [np.empty(kernels.product_shape(RELU_BLOCK, len(side))) for side in self.inputs]
+        for start in range(0, self.count, RELU_BLOCK):
+            count = min(RELU_BLOCK, self.count - start)
+            kernels.sums.pack_weights(self.neurons.rows(self.first + start, count, kernels), self._panels)
+            for side, relu in zip(self.inputs, self._relu, strict=True):
+                relu[:] = 0.0
+                kernels.ordered_product(self._panels, side.feature_panels, dim, False, relu)
+                kernels.sums.rectify(relu)
+            yield start, count, self._relu
+
+
+def clear_beyond(bits, count):
+    """Zero the bits of neurons ``count`` and above."""
+    whole, rest = divmod(count, 8)
+    if rest:
+        bits[:, whole] &= (1 << rest) - 1
+        whole += 1
+    bits[:, whole:] = 0
+
+
+def nbytes_chunk(kernels, dim, sizes, needs):
+    """Bytes of one worker's buffers for inputs of the given sizes."""
+    total = 0
+    if "bits" in needs:
+        total += kernels.pattern_scratch_bytes(dim)
+        total += sum(int(np.prod(kernels.bits_shape(n, CHUNK))) for n in sizes)
+    if "relu" in needs:
+        total += 8 * RELU_BLOCK * dim + 4 * RELU_BLOCK * dim
+        total += sum(8 * int(np.prod(kernels.product_shape(RELU_BLOCK, n))) for n in sizes)
+    return total

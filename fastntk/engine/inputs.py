@@ -1,0 +1,56 @@
+"""Masked inputs as a sweep reads them."""
+
+from functools import cached_property
+
+import numpy as np
+
+from .neurons import read_only
+
+
+class PackedInputs:
+    """One side of a Gram matrix: rows x~ (n, d) float32, the zero rows taken out.
+
+    The pattern, the outputs and every kernel entry of a zero row are zero, so zero rows never enter a
+    sweep; ``active`` says where the others stand.
+    """
+
+    def __init__(self, masked, kernels):
+        self.total = len(masked)
+        self.active = np.flatnonzero((masked != 0).any(axis=1))
+        self.rows = read_only(masked if len(self.active) == self.total else masked[self.active])
+        self.kernels = kernels
+
+    def __len__(self):
+        return len(self.rows)
+
+    @cached_property
+    def pattern_inputs(self):
+        """What the forward kernel reads."""
+        return self.kernels.pattern_inputs(self.rows)
+
+    @cached_property
+    def feature_panels(self):
+        """x~^T in float64 panels, for products over the features."""
+        return self.kernels.to_panels(self.rows.T)
+
+    @cached_property
+    def norm_exponents(self):
+        """Integers e with ||x~_i|| <= 2^e_i, (n,)."""
+        norms = np.sqrt((self.rows.astype(np.float64) ** 2).sum(axis=1)) * (1 + 1e-9)
+        return np.frexp(norms)[1]
+
+    def spread_rows(self, values):
+        """Results of the active rows at their places along the first axis, zeros elsewhere."""
+        if len(self) == self.total:
+            return values
+        out = np.zeros((self.total, *values.shape[1:]), values.dtype)
+        out[self.active] = values
+        return out
+
+
+def nbytes_packed(n, dim, kernels, needs):
+    """Bytes of one packed side, beyond the (n, d) float32 rows themselves."""
+    bits = 4 * (n + kernels.path.forward_rows) * (dim + 8) if "bits" in needs else 0
+    panels = 8 * kernels.groups(n) * kernels.group_width * dim
+    temporaries = 8 * n * dim * (3 if "bits" in needs else 1)  # float64 copies while packing
+    return 4 * n * dim + bits + panels + temporaries

@@ -1,0 +1,80 @@
+"""The plan of a sweep: how many threads, which neuron ranges, and whether the memory is there."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import psutil
+
+from .. import validation
+from .chunk import CHUNK
+from .threads import MAX_THREADS, available_cpus
+
+
+class Options(NamedTuple):
+    """What a caller may choose about a sweep."""
+
+    threads: int | None = None  # all processors
+    memory_limit: int | None = None  # the available memory
+    progress: Callable[[int, int], None] | None = None
+
+
+class Plan(NamedTuple):
+    threads: int
+    ranges: list[tuple[int, int]]  # (first, count) of each chunk, in order
+    nbytes: int  # estimated peak of the memory that the call adds
+
+
+def make_plan(width, *, exact, shared_bytes, worker_bytes, threads=None, memory_limit=None, subject):
+    """Plan a sweep over ``width`` neurons.
+
+    ``shared_bytes`` are taken once and ``worker_bytes`` by each thread; without a given number of
+    threads there are as many as processors, fewer where that does not fit the memory.  ``subject``
+    says in words what is large, for the error.
+    """
+    limit = psutil.virtual_memory().available if memory_limit is None else memory_limit
+    wanted = threads or min(available_cpus(), MAX_THREADS)
+    wanted = min(wanted, -(-width // CHUNK) if not exact else -(-width // 512))
+    fitting = int((limit - shared_bytes) // worker_bytes)
+    if fitting < (wanted if threads else 1):
+        need = shared_bytes + worker_bytes * (wanted if threads else 1)
+        hint = "fewer threads, " if threads and threads > 1 else ""
+        source = "memory_limit" if memory_limit is not None else "available memory"
+        raise MemoryError(
+            f"{subject} need about {describe_bytes(need)} with {wanted if threads else 1} thread(s), but "
+            f"{source} is {describe_bytes(limit)}. Use {hint}fewer rows at a time (row_ids keep the masks "
+            f"the same), or a larger memory_limit."
+        )
+    wanted = min(wanted, fitting)
+    ranges = even_ranges(width, wanted) if exact else fixed_ranges(width)
+    return Plan(wanted, ranges, shared_bytes + worker_bytes * wanted)
+
+
+def fixed_ranges(width):
+    """Chunks of CHUNK neurons: what the bits of float sums are defined by."""
+    return [(first, min(CHUNK, width - first)) for first in range(0, width, CHUNK)]
+
+
+def even_ranges(width, threads):
+    """Chunks of at most CHUNK neurons, as many for each thread, for sums that any split leaves equal."""
+    rounds = -(-width // (CHUNK * threads))
+    size = -(-width // (threads * rounds * 512)) * 512
+    return [(first, min(size, width - first)) for first in range(0, width, size)]
+
+
+def describe_bytes(count):
+    for unit in ("B", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} GB" if count < 1000 else f"{count:,.0f} GB"
+
+
+def checked_options(threads, memory_limit, progress):
+    """Options from what a caller gave."""
+    if threads is not None:
+        threads = validation.as_count(threads, "threads", high=MAX_THREADS)
+    if memory_limit is not None:
+        memory_limit = validation.as_count(memory_limit, "memory_limit")
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress is {progress!r}; it must be a function progress(done, total) or None.")
+    return Options(threads, memory_limit, progress)

@@ -1,0 +1,114 @@
+"""What a network does with inputs: activation pattern and outputs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import masking, validation
+from .engine.accumulators import OutputSums, PatternBits
+from .engine.environment import in_ieee_arithmetic
+from .engine.neuron_sums import NeuronSums
+from .engine.plan import checked_options
+from .network import as_network
+
+
+@dataclass(frozen=True, eq=False)
+class ActivationPattern:
+    """Bits b_ri = 1{w_r . x_i > 0} of n samples and m neurons.
+
+    ``packed`` is (n, ceil(m / 8)) uint8 in little bit order: neuron r is bit r % 8 of byte r // 8, and
+    the bits beyond the width are zero (``np.unpackbits(..., bitorder="little")``).
+    """
+
+    packed: np.ndarray
+    width: int
+
+    @property
+    def shape(self):
+        return len(self.packed), self.width
+
+    def to_bool(self):
+        """(n, m) bool array: eight times the memory of ``packed``."""
+        return np.unpackbits(self.packed, axis=1, count=self.width, bitorder="little").view(bool)
+
+
+@in_ieee_arithmetic
+def activation_pattern(
+    X, *, network, mask=None, seed=0, draw=0, row_ids=None, threads=None, memory_limit=None, progress=None
+):
+    """The activation pattern of a network, one bit a neuron and sample.
+
+    Parameters
+    ----------
+    X : (n, d) real array
+        Inputs, rounded to float32.
+    network : Network
+    mask : mask or None
+    seed, draw, row_ids
+        Which masks, as in :func:`fastntk.ntk`.
+    threads, memory_limit, progress
+        As in :func:`fastntk.ntk`.
+
+    Returns
+    -------
+    ActivationPattern
+        ``.packed`` (n, ceil(m / 8)) uint8, ``.shape`` (n, m), ``.to_bool()``.
+
+    Notes
+    -----
+    Each bit is the sign of the exact real number w_r . x~_i, the bit of an exact zero being 0; the same
+    on every machine.  Cost O(m n d), memory n m / 8 bytes.  Errors as :func:`fastntk.ntk`.
+
+    Examples
+    --------
+    >>> import fastntk as fn
+    >>> net = fn.Network.from_arrays([[1.0, 0.0], [0.0, -1.0]], [1.0, 1.0])
+    >>> fn.activation_pattern([[1.0, 1.0], [0.0, 0.0]], network=net).to_bool()
+    array([[ True, False],
+           [False, False]])
+    """
+    neurons, masked = _masked_inputs(X, network, mask, seed, draw, row_ids)
+    options = checked_options(threads, memory_limit, progress)
+    sums = NeuronSums(neurons, [PatternBits], len(masked), options=options, result_bytes=_packed_bytes(neurons, masked))
+    inputs = sums.pack(masked)
+    packed = np.zeros((len(inputs), -(-neurons.width // 8)), np.uint8)
+    sums.run([inputs], packed=packed)
+    return ActivationPattern(inputs.spread_rows(packed), neurons.width)
+
+
+def _packed_bytes(neurons, masked):
+    return len(masked) * -(-neurons.width // 8)
+
+
+@in_ieee_arithmetic
+def outputs(
+    X, *, network, mask=None, seed=0, draw=0, row_ids=None, threads=None, memory_limit=None, progress=None
+):
+    """Network outputs f(x~_i) = m^{-1/2} sum_r a_r relu(w_r . x~_i), (n,) float64.
+
+    Arguments as in :func:`activation_pattern`, errors as in :func:`fastntk.ntk`.
+
+    Notes
+    -----
+    Evaluated in float64 at the float32-rounded masked inputs.  Cost O(m n d) float64 operations, memory
+    independent of the width; the same bits for any number of threads.
+
+    Examples
+    --------
+    >>> import fastntk as fn
+    >>> net = fn.Network.from_arrays([[1.0], [-1.0], [2.0], [3.0]], [1.0, 1.0, 1.0, -1.0])
+    >>> fn.outputs([[1.0], [-1.0]], network=net)
+    array([0. , 0.5])
+    """
+    neurons, masked = _masked_inputs(X, network, mask, seed, draw, row_ids)
+    options = checked_options(threads, memory_limit, progress)
+    sums = NeuronSums(neurons, [OutputSums], len(masked), options=options)
+    inputs = sums.pack(masked)
+    (total,) = sums.run([inputs])
+    return inputs.spread_rows(total * (neurons.scale / np.sqrt(neurons.width)))
+
+
+def _masked_inputs(X, network, mask, seed, draw, row_ids):
+    X = validation.as_matrix(X, "X")
+    neurons = as_network(network, X)._neurons
+    return neurons, masking.sample(mask, X, seed=seed, draw=draw, row_ids=row_ids)

@@ -1,0 +1,192 @@
+"""The empirical neural tangent kernel of a network: Gram matrix, cross-Gram and diagonal."""
+
+import numpy as np
+
+from . import validation
+from .engine.accumulators import (
+    ActivationCounts,
+    CoactivationCounts,
+    ReluGram,
+    ReluSquares,
+    WeightedActivation,
+    WeightedCoactivation,
+)
+from .engine.environment import in_ieee_arithmetic
+from .engine.neuron_sums import NeuronSums
+from .engine.plan import checked_options
+from .engine.products import inner_products, square_norms
+from .kernels.reference import DRAW_LIMIT
+from .network import as_network
+from .sides import kernel_sides
+
+LAYERS = ("hidden", "output", "both")
+
+
+@in_ieee_arithmetic
+def ntk(
+    X,
+    Y=None,
+    *,
+    network,
+    mask=None,
+    draws=1,
+    seed=0,
+    layers="hidden",
+    row_ids=None,
+    column_ids=None,
+    share_masks=False,
+    threads=None,
+    memory_limit=None,
+    progress=None,
+):
+    """The empirical NTK of a two-layer ReLU network on masked inputs.
+
+    With x~ the masked inputs and b the activation pattern (b_ri = 1 where w_r . x~_i > 0),
+
+        hidden:  K_ij = (x~_i . x~_j) (1/m) sum_r a_r^2 b_ri b_rj
+        output:  K_ij = (1/m) sum_r relu(w_r . x~_i) relu(w_r . x~_j)
+        both:    their sum,
+
+    averaged over ``draws`` independent masks.
+
+    Parameters
+    ----------
+    X : (n, d) real array
+        Inputs, rounded to float32; never written.
+    Y : (p, d) real array, optional
+        Inputs of the columns.  Without it the columns are X and the result is symmetric.
+    network : Network
+    mask : mask, None, or a pair (row mask, column mask)
+        The distribution that multiplies (or is added to) the inputs; None leaves them as they are.
+        ``mask=(None, mask)`` is the kernel between clean rows and masked columns.
+    draws : int
+        Number of mask draws to average over, draw 0 first.
+    seed : int
+        Seed of the masks (the network has its own).
+    layers : "hidden", "output" or "both"
+    row_ids, column_ids : integer arrays, optional
+        Ids that key the masks, 0, 1, 2, ... by default.  A tile, a subset or a mini-batch that carries
+        the ids of the whole data set sees the masks of the whole.
+    share_masks : bool
+        With Y, rows and columns draw separate masks (even where Y is X); True makes a row and a column
+        with equal ids see the same mask.  Without Y both sides always share.
+    threads : int, optional
+        Worker threads; all processors by default.
+    memory_limit : int, optional
+        Bytes the call may add; the available memory by default.
+    progress : callable, optional
+        progress(done, total), in neurons times draws, called from the calling thread.
+
+    Returns
+    -------
+    (n, p) float64
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what it was and what it may be.
+    MemoryError
+        Before anything is allocated, with the estimate and what would help.
+
+    Notes
+    -----
+    Cost per draw O(m n d + m n p / 512) for the hidden layer and O(m n d + m n p) in float64 for the
+    output layer; memory O(threads n p), whatever the width.
+
+    Reproducible: pattern bits are signs of exact real numbers and counts are integers, so the hidden
+    kernel (with constant \\|a_r\\|) has the same bits on every machine, for any number of threads.  Float
+    sums have the same bits for any number of threads.  Both agree with float64 formulas at the
+    float32-rounded inputs to 1e-12 of sqrt(K_ii K_jj).
+
+    Source: arXiv 2602.17423, the NTK of its section 2; the formulas are in docs/mathematics.md,
+    section 2.
+
+    Examples
+    --------
+    >>> import numpy as np, fastntk as fn
+    >>> X = np.eye(3)
+    >>> net = fn.Network(width=100_000, dim=3, seed=0)
+    >>> K = fn.ntk(X, network=net, mask=fn.GaussianMask(0.2), draws=4, seed=1)
+    >>> K.shape
+    (3, 3)
+    """
+    rows, columns = kernel_sides(
+        X, Y, mask=mask, row_ids=row_ids, column_ids=column_ids, share_masks=share_masks
+    )
+    neurons = as_network(network, rows.X)._neurons
+    draws, seed = _checked_draws(draws, seed, layers)
+    options = checked_options(threads, memory_limit, progress)
+
+    counts = CoactivationCounts if neurons.constant_square is not None else WeightedCoactivation
+    quantities = _quantities(layers, counts, ReluGram)
+    sums = NeuronSums(neurons, quantities, len(rows.X), len(columns.X), options=options, sweeps=draws)
+    sides = [rows] if columns is rows else [rows, columns]
+    total = np.zeros((len(rows.X), len(columns.X)))
+    for draw in range(draws):
+        inputs = [sums.pack(side.masked(seed, draw)) for side in sides]
+        K = _combined(sums.run(inputs), layers, neurons, lambda: inner_products(inputs[0], inputs[-1]))
+        K = inputs[-1].spread_rows(inputs[0].spread_rows(K).T).T
+        total += K
+    return total / draws
+
+
+@in_ieee_arithmetic
+def ntk_diag(
+    X,
+    *,
+    network,
+    mask=None,
+    draws=1,
+    seed=0,
+    layers="hidden",
+    row_ids=None,
+    threads=None,
+    memory_limit=None,
+    progress=None,
+):
+    """The diagonal of :func:`ntk`, (n,) float64, without the matrix.
+
+    Arguments, errors and reproducibility as there.  Cost O(m n d) per draw, memory O(n d).
+
+    Examples
+    --------
+    >>> import numpy as np, fastntk as fn
+    >>> net = fn.Network(width=10_000, dim=3)
+    >>> fn.ntk_diag(np.eye(3), network=net).shape
+    (3,)
+    """
+    rows, _ = kernel_sides(X, mask=mask, row_ids=row_ids)
+    neurons = as_network(network, rows.X)._neurons
+    draws, seed = _checked_draws(draws, seed, layers)
+    options = checked_options(threads, memory_limit, progress)
+
+    counts = ActivationCounts if neurons.constant_square is not None else WeightedActivation
+    quantities = _quantities(layers, counts, ReluSquares)
+    sums = NeuronSums(neurons, quantities, len(rows.X), options=options, sweeps=draws)
+    total = np.zeros(len(rows.X))
+    for draw in range(draws):
+        inputs = sums.pack(rows.masked(seed, draw))
+        diagonal = _combined(sums.run([inputs]), layers, neurons, lambda: square_norms(inputs))
+        total += inputs.spread_rows(diagonal)
+    return total / draws
+
+
+def _checked_draws(draws, seed, layers):
+    validation.as_choice(layers, "layers", LAYERS)
+    return validation.as_count(draws, "draws", high=DRAW_LIMIT), validation.as_seed(seed)
+
+
+def _quantities(layers, hidden, output):
+    """What a sweep adds up for ``layers``."""
+    return {"hidden": [hidden], "output": [output], "both": [hidden, output]}[layers]
+
+
+def _combined(sums, layers, neurons, products):
+    """The kernel from the sums over neurons, the hidden layer's first."""
+    width = neurons.width
+    if layers == "output":
+        return sums[0] * (neurons.scale**2 / width)
+    # counts / width is the mean of b b'; the constant a_r^2 is 1 for random signs
+    square = 1.0 if neurons.constant_square is None else neurons.constant_square
+    hidden = products() * (sums[0] / width) * square
+    return hidden if layers == "hidden" else hidden + sums[1] * (neurons.scale**2 / width)

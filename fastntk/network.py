@@ -1,0 +1,143 @@
+"""What a network is: virtual weights made from a seed, or arrays of given weights."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from . import validation
+from .engine.neurons import Neurons, read_only
+
+MAX_WIDTH = 2**31 - 1  # coactivation counts are int32
+MAX_DIM = 2**20
+MAX_OUTPUT_WEIGHT = 1e60  # sums of squares stay finite
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A two-layer ReLU network f(x) = width^{-1/2} sum_r a_r relu(w_r . x).
+
+    ``Network(width, dim)`` has *virtual* weights: w_r = scale * z_r with z_r standard normal and a_r a
+    random sign, each a function of (seed, r, feature) alone.  They are made where they are needed and
+    never stored, so a network of 10^9 neurons costs no memory, and a wider network of the same seed
+    begins with the neurons of a narrower one.  :meth:`from_arrays` takes weights of your own.
+
+    Parameters
+    ----------
+    width : int
+        Number of hidden neurons m, from 1 to 2^31 - 1.
+    dim : int
+        Number of input features d, from 1 to 2^20.
+    seed : int
+        Seed of the weights, from 0 to 2^64 - 1.
+    scale : float
+        Standard deviation of the weights.  Patterns and the hidden-layer kernel do not depend on it;
+        outputs are proportional to it and the output-layer kernel to its square.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what it was and what it may be.
+
+    Notes
+    -----
+    Source: arXiv 2602.17423, section 2 (the network).  Reproducible: the weights are the same 32 bits on
+    every machine and for every version of the wire format in ``fastntk/kernels/reference.py``.
+
+    Examples
+    --------
+    >>> import fastntk as fn
+    >>> fn.Network(width=10**9, dim=64, seed=0)
+    Network(width=1000000000, dim=64, seed=0, scale=1.0)
+    """
+
+    width: int
+    dim: int
+    seed: int = 0
+    scale: float = 1.0
+
+    _given_weights = None
+    _given_output_weights = None
+
+    def __post_init__(self):
+        checked = {
+            "width": validation.as_count(self.width, "width", high=MAX_WIDTH),
+            "dim": validation.as_count(self.dim, "dim", high=MAX_DIM),
+            "seed": validation.as_seed(self.seed),
+            "scale": validation.as_positive(self.scale, "scale"),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_arrays(cls, W, a):
+        """A network with given weights.
+
+        Parameters
+        ----------
+        W : array_like (m, d)
+            Hidden weights, rounded to float32 (no copy where they are float32 and C-contiguous already:
+            do not change them while the network is in use).
+        a : array_like (m,)
+            Output weights, kept in float64.
+
+        Examples
+        --------
+        >>> import fastntk as fn
+        >>> fn.Network.from_arrays([[1.0, 0.0], [0.0, 1.0]], [1.0, -1.0])
+        Network.from_arrays(W=<2 x 2>, a=<2>)
+        """
+        weights = validation.as_matrix(W, "W")
+        if np.ndim(a) == 2:
+            raise ValueError(
+                f"a has shape {np.shape(a)}; it must have one dimension (m,): networks have one output."
+            )
+        output_weights = validation.as_vector(a, "a", length=len(weights))
+        largest = float(np.abs(output_weights).max())
+        if largest > MAX_OUTPUT_WEIGHT:
+            raise ValueError(f"a holds a magnitude of {largest:.3g}; it must not exceed {MAX_OUTPUT_WEIGHT:.0e}.")
+        network = cls(width=weights.shape[0], dim=weights.shape[1])
+        object.__setattr__(network, "_given_weights", read_only(weights))
+        object.__setattr__(network, "_given_output_weights", read_only(output_weights))
+        return network
+
+    def __repr__(self):
+        if self.is_virtual:
+            return f"Network(width={self.width}, dim={self.dim}, seed={self.seed}, scale={self.scale})"
+        return f"Network.from_arrays(W=<{self.width} x {self.dim}>, a=<{self.width}>)"
+
+    @property
+    def is_virtual(self):
+        """Whether the weights are made from the seed rather than given."""
+        return self._given_weights is None
+
+    def weights(self, start=0, stop=None):
+        """Hidden weights of the neurons start .. stop - 1, (stop - start, dim) float64."""
+        start, stop = self._neuron_range(start, stop)
+        return self.scale * self._neurons.rows(start, stop - start).astype(np.float64)
+
+    def output_weights(self, start=0, stop=None):
+        """Output weights of the neurons start .. stop - 1, (stop - start,) float64."""
+        start, stop = self._neuron_range(start, stop)
+        return self._neurons.output_weights(start, stop - start)
+
+    def _neuron_range(self, start, stop):
+        start = validation.as_count(start, "start", low=0, high=self.width - 1)
+        stop = self.width if stop is None else validation.as_count(stop, "stop", low=start + 1, high=self.width)
+        return start, stop
+
+    @cached_property
+    def _neurons(self):
+        return Neurons(self.width, self.dim, self.seed, self.scale, self._given_weights, self._given_output_weights)
+
+
+def as_network(network, X=None):
+    """``network`` itself where it is a Network (and takes the features of X)."""
+    if not isinstance(network, Network):
+        raise TypeError(
+            f"network is {network!r}; it must be a Network: fastntk.Network(width, dim) for virtual weights, "
+            f"fastntk.Network.from_arrays(W, a) for given ones."
+        )
+    if X is not None and X.shape[1] != network.dim:
+        raise ValueError(f"X has {X.shape[1]} features but the network has dim={network.dim}.")
+    return network

@@ -1,0 +1,51 @@
+"""The two sides of a kernel, rows and columns: which inputs, which mask, which random values."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import masking, validation
+from .kernels.reference import COLUMN_MASK_STREAM, ROW_MASK_STREAM
+
+
+class Side(NamedTuple):
+    """The rows, or the columns, of a kernel, checked."""
+
+    X: np.ndarray  # (n, d) float32, before the mask
+    mask: masking.Mask | None
+    ids: np.ndarray  # (n,) uint64
+    stream: int
+    name: str  # what errors call X
+
+    def masked(self, seed, draw):
+        """(n, d) float32 inputs of one draw."""
+        return masking.sample(
+            self.mask, self.X, seed=seed, draw=draw, row_ids=self.ids, stream=self.stream, name=self.name
+        )
+
+
+def kernel_sides(X, Y=None, *, mask=None, row_ids=None, column_ids=None, share_masks=False):
+    """Rows and columns of the kernel of X and Y; the same object twice where the kernel is symmetric.
+
+    ``mask`` is one mask (or None) for both sides or a pair (row mask, column mask).  Without Y both
+    sides are X with one stream of random values; with Y they use two, even where Y is X, unless
+    ``share_masks``: then a row and a column with the same id see the same random values.
+    """
+    row_mask, column_mask = mask if _is_pair(mask) else (mask, mask)
+    masking.as_mask(row_mask, "mask[0]" if _is_pair(mask) else "mask")
+    masking.as_mask(column_mask, "mask[1]" if _is_pair(mask) else "mask")
+    X = validation.as_matrix(X, "X")
+    rows = Side(X, row_mask, validation.as_ids(row_ids, "row_ids", len(X)), ROW_MASK_STREAM, "X")
+    if Y is None:
+        if column_ids is not None:
+            raise ValueError(
+                "column_ids is given without Y; the columns are the rows then, and row_ids are their ids."
+            )
+        return rows, rows if column_mask == row_mask else rows._replace(mask=column_mask)
+    Y = validation.as_matrix(Y, "Y", columns=X.shape[1])
+    stream = ROW_MASK_STREAM if share_masks else COLUMN_MASK_STREAM
+    return rows, Side(Y, column_mask, validation.as_ids(column_ids, "column_ids", len(Y)), stream, "Y")
+
+
+def _is_pair(mask):
+    return isinstance(mask, (tuple, list)) and len(mask) == 2

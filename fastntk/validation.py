@@ -1,0 +1,110 @@
+"""Checks on what a caller hands in: every error names the argument, what it got and what it takes."""
+
+import math
+import operator
+
+import numpy as np
+
+SEED_LIMIT = 1 << 64
+
+
+def as_matrix(value, name, *, columns=None, dtype=np.float32):
+    """A finite real (n, d) array as a C-contiguous float array; the input is never written."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{name} has dtype {array.dtype}; it must be a real number type (float, integer or bool). "
+            f"Convert it with np.asarray({name}, float)."
+        )
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name} has shape {array.shape}; it must have two dimensions (rows, features). "
+            f"A single row is {name}[np.newaxis, :]."
+        )
+    if 0 in array.shape:
+        raise ValueError(f"{name} has shape {array.shape}; it must have at least one row and one feature.")
+    if columns is not None and array.shape[1] != columns:
+        raise ValueError(f"{name} has {array.shape[1]} features (shape {array.shape}); {columns} are expected.")
+    require_finite(array, name)
+    with np.errstate(over="ignore"):
+        converted = np.ascontiguousarray(array, dtype)
+    if converted.dtype == np.float32 and array.dtype.itemsize > 4:
+        require_finite(converted, name, f"after rounding to float32 (largest {np.finfo(np.float32).max:.3g})")
+    return converted
+
+
+def as_vector(value, name, *, length=None, dtype=np.float64):
+    """A finite real 1-d array."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} has dtype {array.dtype}; it must be a real number type.")
+    if array.ndim != 1:
+        raise ValueError(f"{name} has shape {array.shape}; it must have one dimension.")
+    if length is not None and len(array) != length:
+        raise ValueError(f"{name} has length {len(array)}; {length} is expected.")
+    require_finite(array, name)
+    return np.ascontiguousarray(array, dtype)
+
+
+def require_finite(array, name, when=""):
+    """Raise with the place and value of the first NaN or infinity."""
+    finite = np.isfinite(array)
+    if finite.all():
+        return
+    place = tuple(int(i) for i in np.argwhere(~finite)[0])
+    where = ", ".join(map(str, place))
+    raise ValueError(
+        f"{name} is not finite{' ' + when if when else ''}: {name}[{where}] is {array[place]} "
+        f"({np.size(finite) - np.count_nonzero(finite)} such values in all). Remove or impute them."
+    )
+
+
+def as_count(value, name, *, low=1, high=None):
+    """An integer in [low, high]."""
+    limit = f"at least {low}" if high is None else f"from {low} to {high}"
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is {value!r}; it must be an integer {limit}.")
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}; it must be an integer {limit}.") from None
+    if count < low or (high is not None and count > high):
+        raise ValueError(f"{name} is {count}; it must be {limit}.")
+    return count
+
+
+def as_seed(value, name="seed"):
+    """An unsigned 64-bit integer."""
+    return as_count(value, name, low=0, high=SEED_LIMIT - 1)
+
+
+def as_positive(value, name):
+    """A finite real number above zero."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {value!r}; it must be a positive number.") from None
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError(f"{name} is {number}; it must be finite and above 0.")
+    return number
+
+
+def as_choice(value, name, choices):
+    """One of the strings ``choices``."""
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, choices))}.")
+    return value
+
+
+def as_ids(value, name, length):
+    """Row ids: ``length`` unsigned 64-bit integers, 0..length-1 where None is given."""
+    if value is None:
+        return np.arange(length, dtype=np.uint64)
+    ids = np.asarray(value)
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"{name} has dtype {ids.dtype}; row ids are integers.")
+    if ids.shape != (length,):
+        raise ValueError(f"{name} has shape {ids.shape}; one id for each of the {length} rows is expected.")
+    if ids.dtype.kind == "i" and (ids < 0).any():
+        raise ValueError(f"{name} holds {int(ids.min())}; row ids are not negative.")
+    return np.ascontiguousarray(ids, np.uint64)

@@ -1,0 +1,38 @@
+"""The compute kernels of fastntk: arrays in, preallocated outputs, no validation, no allocation.
+
+A kernel works on a chunk of neurons [first, first + count) and adds to what it is given:
+
+    random_rows        normals or raw words of the wire format, row by row
+    pattern            certified bits of X~ W^T > 0, weights generated in cache or read
+    coactivation       int32 counts of neurons active on both samples
+    ordered_product    float64 A^T B in a fixed order: X~ X~^T, preactivations, float Grams
+    pack_weights, rectify, weighted_sum, square_sum, unpack_bits, weighted_bit_count,
+    add_fixed_point    plain loops around it, neuron by neuron in order
+
+``reference.py`` defines each in plain NumPy and Python integers, and every backend is tested against
+it: random values, bits and counts by equality, float sums within a stated bound.  Float sums run over
+at most a fixed chunk of neurons in order and are then added as int64 fixed point, so that merging is
+integer addition.
+
+The one backend is ``cpu`` (Numba).  :func:`load` picks its instruction-set path from the host's
+features, or from the environment variable ``FASTNTK_CPU_PATH`` (avx512, avx2, plain), before anything
+compiles.  A new backend is a folder beside ``cpu/`` with a class of the attributes of
+:class:`fastntk.kernels.cpu.CpuKernels`; nothing else here changes.  Kernels import NumPy, Numba and
+each other, nothing of the package above.
+"""
+
+from functools import cache
+
+
+@cache
+def _cpu_kernels(path):
+    from .cpu import CpuKernels
+
+    return CpuKernels(path)
+
+
+def load(path=None):
+    """The kernels of a CPU path: ``path``, else FASTNTK_CPU_PATH, else the fastest available."""
+    from .cpu.paths import chosen_path
+
+    return _cpu_kernels(chosen_path(path))

@@ -1,0 +1,95 @@
+"""The CPU backend: one :class:`CpuKernels` for each instruction-set path, compiled on first use."""
+
+import math
+from functools import cached_property, lru_cache, partial
+
+import numpy as np
+
+from . import layout, product
+
+
+class CpuKernels:
+    """The kernels of one path and the layouts they read and write.
+
+    Kernels compile (about a second each, then cached on disk) when they are first called.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        self.name = path.name
+        self.row_multiple = math.lcm(path.forward_rows, path.count_rows, path.count_columns)
+        self.group_width = product.group_width(path)
+        self.pattern_inputs = partial(layout.pattern_inputs, path=path)
+        self.pattern_scratch = partial(layout.pattern_scratch, path=path)
+        self.pattern_scratch_bytes = lru_cache(partial(layout.pattern_scratch_bytes, path=path))
+        self.to_panels = partial(product.to_panels, path=path)
+        self.from_panels = product.from_panels
+
+    # ------------------------------------------------------------------------------ layouts
+    def bits_shape(self, rows, neurons):
+        """Shape of the uint8 pattern of ``rows`` samples: padded rows, whole 64-byte lines."""
+        return layout.round_up(rows, self.row_multiple), layout.round_up(neurons, 512) // 8
+
+    def counts_shape(self, rows, columns):
+        return layout.round_up(rows, self.row_multiple), layout.round_up(columns, self.row_multiple)
+
+    def groups(self, count):
+        """Panels that ``count`` columns take."""
+        return -(-count // self.group_width)
+
+    def product_shape(self, rows, columns):
+        """Shape of the result panels of a product with that many left and right columns."""
+        return self.groups(columns), self.groups(rows) * self.group_width, self.group_width
+
+    empty = staticmethod(layout.aligned)
+
+    # ------------------------------------------------------------------------------ kernels
+    @cached_property
+    def pattern(self):
+        from .forward import make_pattern
+
+        return make_pattern(self.path)
+
+    @cached_property
+    def unchecked_pattern(self):
+        """The forward pass without its certificate: what the certificate costs is measured against it."""
+        from .forward import make_pattern
+
+        return make_pattern(self.path, checked=False)
+
+    @cached_property
+    def coactivation(self):
+        from .coactivation import make_coactivation
+
+        return make_coactivation(self.path)
+
+    @cached_property
+    def ordered_product(self):
+        from .product import make_ordered_product
+
+        return make_ordered_product(self.path)
+
+    @cached_property
+    def _random_rows(self):
+        from .sampling import make_random_rows
+
+        return make_random_rows(self.path)
+
+    def random_rows(self, as_normals, seed, stream_word, ids, out):
+        """Fill out (len(ids), d) with fp32 normals or uint32 words of the wire format."""
+        quads = -(-out.shape[1] // 4)
+        scratch = np.empty((4 * quads, 2 * self.path.lanes), out.dtype)
+        self._random_rows(as_normals, np.uint64(seed), stream_word, ids, scratch, out)
+
+    @cached_property
+    def sums(self):
+        """The module of plain loops over a block of neurons."""
+        from . import sums
+
+        return sums
+
+    @cached_property
+    def fma_rows(self):
+        from .sampling import fma_rows
+
+        return fma_rows

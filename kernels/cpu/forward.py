@@ -1,0 +1,246 @@
+"""The fused masked forward pass: weights made in cache, pattern bits out, nothing else stored.
+
+A register tile is ``forward_rows`` samples by a panel of ``2 * lanes`` neurons.  Its fp32 sums are
+compared with the rigorous bound of ``layout.PatternInputs``: one smallest magnitude and one compare
+for the tile, lane by lane only where that fails, and what is then undecided goes to ``exact_sign``.
+"""
+
+import math
+
+import numpy as np
+
+from .compiling import compiled, source_digest
+from .exact_sign import is_positive
+from .layout import DEPTH_BLOCK
+from .philox import random_panel
+from .simd import f32, vector_kernel
+
+UNROLL = 4
+_FLOAT = f32(1).element
+
+
+def _accumulate(emit, lanes, rows, fused, x, w, depth):
+    """rows x 2 vectors of sums over ``depth`` features (a multiple of UNROLL)."""
+    x_bytes, w_bytes = 4 * rows, 8 * lanes
+
+    def step(k, sums):
+        sums = list(sums)
+        x_at, w_at = x + k * (UNROLL * x_bytes), w + k * (UNROLL * w_bytes)
+        for u in range(UNROLL):
+            weights = [emit.load(f32(lanes), w_at, u * w_bytes + 4 * lanes * z) for z in range(2)]
+            for row in range(rows):
+                value = emit.load_broadcast(_FLOAT, lanes, x_at, u * x_bytes + 4 * row)
+                for z in range(2):
+                    place = 2 * row + z
+                    if fused:
+                        sums[place] = emit.fma(value, weights[z], sums[place])
+                    else:
+                        sums[place] = value * weights[z] + sums[place]
+        return sums
+
+    zero = emit.constant(f32(lanes), 0.0)
+    return emit.loop(emit.integer(depth) >> 2, [zero] * (2 * rows), step)
+
+
+@vector_kernel
+def partial_tile(emit, lanes, rows, fused, first, x, w, depth, partial):
+    """Store (``first`` 1) or add (0) the sums over a depth block that is not the last."""
+    for place, total in enumerate(_accumulate(emit, lanes, rows, fused, x, w, depth)):
+        at = 4 * lanes * place
+        if not first:
+            total = emit.load(f32(lanes), partial, at) + total
+        emit.store(total, partial, at)
+
+
+@vector_kernel
+def finish_tile(
+    emit, lanes, rows, fused, blocked, checked, x, w, depth, partial, bits, row_bytes,
+    factors, block_factor, panel_factors, suspects,
+) -> int:  # fmt: skip
+    """Sums over the last depth block; bits out; non-zero where a sign is undecided.
+
+    ``suspects`` then holds a mask of undecided neurons for each row of the tile.
+    """
+    sums = _accumulate(emit, lanes, rows, fused, x, w, depth)
+    if blocked:
+        sums = [emit.load(f32(lanes), partial, 4 * lanes * place) + total for place, total in enumerate(sums)]
+
+    def joined(masks):
+        low, high = (mask.mask_bits(2 * lanes) for mask in masks)
+        return low | (high << lanes)
+
+    for row in range(rows):
+        positive = joined([total.above(0.0) for total in sums[2 * row : 2 * row + 2]])
+        emit.store(positive, emit.integer(bits) + emit.integer(row_bytes) * row)
+    if not checked:
+        return emit.integer(0)
+
+    smallest = sums
+    while len(smallest) > 1:
+        pairs = zip(smallest[::2], smallest[1::2], strict=False)
+        odd_one = smallest[-1:] if len(smallest) % 2 else []
+        smallest = [emit.smaller_magnitude(a, b) for a, b in pairs] + odd_one
+    largest_bound = emit.load(_FLOAT, block_factor) * emit.load(_FLOAT, panel_factors, 8 * lanes)
+    undecided = smallest[0].not_above(emit.broadcast(largest_bound, lanes)).mask_bits(lanes)
+
+    def lane_by_lane():
+        any_suspect = None
+        panel = [emit.load(f32(lanes), panel_factors, 4 * lanes * z) for z in range(2)]
+        for row in range(rows):
+            factor = emit.load_broadcast(_FLOAT, lanes, factors, 4 * row)
+            masks = [emit.absolute(sums[2 * row + z]).not_above(factor * panel[z]) for z in range(2)]
+            suspect = emit.widen(joined(masks), 32)
+            emit.store(suspect, suspects, 4 * row)
+            any_suspect = suspect if any_suspect is None else any_suspect | suspect
+        return emit.widen(any_suspect, 64)
+
+    return emit.when(undecided.differs(0), lane_by_lane)
+
+
+@vector_kernel
+def add_block_squares(emit, lanes, w, depth, squares):
+    """Add a depth block of a panel to S_w: squares holds (sum over earlier blocks, S_w)."""
+    zero = emit.constant(f32(lanes), 0.0)
+    for z in range(2):
+        at = 4 * lanes * z
+
+        def step(k, state, at=at):
+            prefix, total = state
+            weight = emit.load(f32(lanes), emit.integer(w) + k * (8 * lanes), at)
+            prefix = emit.fma(weight, weight, prefix)
+            return [prefix, total + prefix]
+
+        prefix, total = emit.loop(depth, [zero, zero], step)
+        before = emit.load(f32(lanes), squares, at) + prefix
+        emit.store(before, squares, at)
+        emit.store(emit.load(f32(lanes), squares, 8 * lanes + at) + total + before, squares, 8 * lanes + at)
+
+
+@vector_kernel
+def finish_panel_factors(emit, lanes, squares, factors):
+    """factors = sqrt(S_w) for each neuron, then their largest."""
+    roots = [emit.sqrt(emit.load(f32(lanes), squares, 8 * lanes + 4 * lanes * z)) for z in range(2)]
+    for z, root in enumerate(roots):
+        emit.store(root, factors, 4 * lanes * z)
+    larger = roots[0].above(roots[1]).choose(roots[0], roots[1])
+    emit.store(emit.horizontal_max(larger), factors, 8 * lanes)
+
+
+def _pack_given_panel(weights, first, panel):
+    """Rows first.. of given weights as a panel, each scaled by a power of two to a largest entry in [1, 2).
+
+    Past the end the last neuron is repeated, so that every lane holds something decidable.
+    """
+    count, dim = weights.shape
+    for j in range(panel.shape[1]):
+        row = weights[min(first + j, count - 1)]
+        largest = 0.0
+        for k in range(dim):
+            largest = max(largest, abs(np.float64(row[k])))
+        scale = math.ldexp(1.0, 1 - math.frexp(largest)[1])
+        for k in range(dim):
+            panel[k, j] = np.float32(np.float64(row[k]) * scale)
+        for k in range(dim, panel.shape[0]):
+            panel[k, j] = np.float32(0.0)
+
+
+pack_given_panel = compiled(_pack_given_panel)
+
+
+def _settle_tile(rows, first_row, weights, first_neuron, panel, suspects, neuron, bits, first_bit):
+    """Replace the undecided bits of a tile by exact ones; the number of them."""
+    settled = 0
+    dim = rows.shape[1]
+    for t in range(len(suspects)):
+        remaining = suspects[t]
+        row = min(first_row + t, len(rows) - 1)
+        for j in range(panel.shape[1]):
+            if (remaining >> np.uint32(j)) & np.uint32(1) == np.uint32(0):
+                continue
+            if len(weights):
+                neuron[:] = weights[min(first_neuron + j, len(weights) - 1)]
+            else:
+                for k in range(dim):
+                    neuron[k] = panel[k, j]
+            byte, bit = (first_bit + j) // 8, np.uint8(1 << ((first_bit + j) % 8))
+            if is_positive(rows[row], neuron):
+                bits[first_row + t, byte] |= bit
+            else:
+                bits[first_row + t, byte] &= ~bit
+            settled += 1
+    return settled
+
+
+settle_tile = compiled(_settle_tile)
+
+
+def make_pattern(path, checked=True):
+    """The kernel pattern(inputs, weights, seed, stream_word, first, count, scratch, bits) -> settled.
+
+    ``bits`` (>= blocks * forward_rows, bytes) uint8 receives neuron first + j of each row at bit j,
+    little bit order, for ``count`` neurons rounded up to a whole panel; ``weights`` is (m, d) fp32, or
+    (0, d) where they are the virtual ones of ``seed``.  Returns the number of signs settled exactly.
+    """
+    version, lanes, rows, fused = source_digest(), path.lanes, path.forward_rows, path.fused
+    verify = int(checked)
+
+    def pattern(inputs, weights, seed, stream, first, count, scratch, bits):
+        version  # a part of the cache key
+        packed, factors, block_factors = inputs.packed, inputs.factors, inputs.block_factors
+        panels, panel_factors = scratch.panels, scratch.panel_factors
+        partial, suspects = scratch.partial.ctypes.data, scratch.suspects.ctypes.data
+        squares, panel_ids = scratch.squares, scratch.panel_ids
+        blocks, depth = packed.shape[0], packed.shape[1]
+        dim = inputs.rows.shape[1]
+        row_bytes = bits.shape[1]
+        last_start = (depth - 1) // DEPTH_BLOCK * DEPTH_BLOCK  # where the last depth block begins
+        settled = 0
+        for group_first in range(0, count, len(panels) * 2 * lanes):
+            in_group = min(len(panels), -(-(count - group_first) // (2 * lanes)))
+            for p in range(in_group):
+                neuron = first + group_first + p * 2 * lanes
+                if len(weights):
+                    pack_given_panel(weights, neuron, panels[p])
+                else:
+                    for j in range(2 * lanes):
+                        panel_ids[j] = np.uint64(neuron + j)
+                    at = panels[p].ctypes.data
+                    random_panel(lanes, 2, 1, seed, stream, panel_ids.ctypes.data, depth // 4, at)
+                if verify:
+                    squares[:] = np.float32(0.0)
+                    for start in range(0, dim, DEPTH_BLOCK):
+                        here = min(DEPTH_BLOCK, dim - start)
+                        add_block_squares(lanes, panels[p, start:].ctypes.data, here, squares.ctypes.data)
+                    finish_panel_factors(lanes, squares.ctypes.data, panel_factors[p].ctypes.data)
+            for block in range(blocks):
+                x = packed[block].ctypes.data
+                row = block * rows
+                for p in range(in_group):
+                    w = panels[p].ctypes.data
+                    bit = group_first + p * 2 * lanes
+                    out = bits.ctypes.data + row * row_bytes + bit // 8
+                    row_factors, block_factor = factors[row:].ctypes.data, block_factors[block:].ctypes.data
+                    neuron_factors = panel_factors[p].ctypes.data
+                    if last_start == 0:
+                        undecided = finish_tile(
+                            lanes, rows, fused, 0, verify, x, w, depth, partial, out, row_bytes,
+                            row_factors, block_factor, neuron_factors, suspects,
+                        )  # fmt: skip
+                    else:
+                        partial_tile(lanes, rows, fused, 1, x, w, DEPTH_BLOCK, partial)
+                        for k in range(DEPTH_BLOCK, last_start, DEPTH_BLOCK):
+                            x_at, w_at = x + k * 4 * rows, w + k * 8 * lanes
+                            partial_tile(lanes, rows, fused, 0, x_at, w_at, DEPTH_BLOCK, partial)
+                        x_at, w_at = x + last_start * 4 * rows, w + last_start * 8 * lanes
+                        undecided = finish_tile(
+                            lanes, rows, fused, 1, verify, x_at, w_at, depth - last_start, partial, out, row_bytes,
+                            row_factors, block_factor, neuron_factors, suspects,
+                        )  # fmt: skip
+                    if undecided != 0:
+                        neuron = first + group_first + p * 2 * lanes
+                        settled += settle_tile(
+                            inputs.rows, row, weights, neuron, panels[p], scratch.suspects, scratch.neuron, bits, bit
+                        )
+        return settled
+
+    return compiled(pattern)

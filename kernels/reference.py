@@ -1,0 +1,229 @@
+"""Every kernel in plain NumPy and Python integers: slow, obviously right, the definition.
+
+The compiled backends are tested against the functions of this file, by equality wherever the
+package promises equal bits.  Nothing here is called on a fast path.
+
+The wire format
+---------------
+A random value is a function of where it stands, never of what was drawn before it.  One call of
+Philox4x32-10 (Salmon et al. 2011) gives four 32-bit words,
+
+    key      (seed low word, seed high word)
+    counter  (id low word, id high word, feature // 4, stream << 28 | draw)
+
+where ``id`` is the neuron for weights and the row id for masks.  The words x0..x3 become the four
+standard normals of features 4q .. 4q+3 by Box-Muller, (x0, x1) the first two and (x2, x3) the last
+two, using only integer operations and correctly rounded fp32 add, multiply, fma and sqrt.  The
+stream layout and the polynomials are pinned by golden values in the tests: a change is a new
+version of the format.
+"""
+
+import math
+
+import numpy as np
+
+# ---------------------------------------------------------------------------------- streams
+WEIGHT_STREAM = 0  # the weights of a virtual network, draw 0
+SIGN_STREAM = 1  # the signs of its output weights, draw 0
+ROW_MASK_STREAM = 2  # masks of the rows of a Gram matrix
+COLUMN_MASK_STREAM = 3  # masks of its columns, where they are drawn apart from the rows
+
+DRAW_LIMIT = 1 << 28  # draws are numbered below this
+SIGNS_PER_CALL = 128  # one Philox call gives the output signs of 128 neurons
+
+PHILOX_ROUNDS = 10
+PHILOX_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+PHILOX_WEYL = (0x9E3779B9, 0xBB67AE85)
+
+# Box-Muller in fp32: sqrt(-2 log u) = sqrt(2) sqrt(-log u), and the factor sqrt(2) is inside the
+# sine and cosine polynomials.  Minimax fits; the absolute error of a normal is below 7e-7.
+LOG_COEFFICIENTS = tuple(
+    np.float32(c)
+    for c in (
+        0.5,
+        0.3333321511745453,
+        0.24999800324440002,
+        0.2001044601202011,
+        0.1668037623167038,
+        0.14005306363105774,
+        0.12185713648796082,
+        0.13986897468566895,
+        0.1288565695285797,
+    )
+)
+SIN_COEFFICIENTS = tuple(
+    np.float32(c)
+    for c in (1.1107207536697388, -0.11419163644313812, 0.0035222675651311874, -5.1402013923507184e-05)
+)
+COS_COEFFICIENTS = tuple(
+    np.float32(c)
+    for c in (
+        1.4142135381698608,
+        -0.4361782968044281,
+        0.02241799794137478,
+        -0.00045566196786239743,
+        2.4058117560343817e-06,
+    )
+)
+LARGEST_NORMAL = 6.8  # |z| <= sqrt(2 log 2^33) = 6.764, plus the error of the polynomials
+
+
+def stream_word(stream: int, draw: int) -> int:
+    """The fourth counter word."""
+    return stream << 28 | draw
+
+
+# ------------------------------------------------------------------------- random functions
+def philox(counter, key):
+    """Philox4x32-10: four uint32 arrays from four counter words and two key words (broadcast)."""
+    mask = np.uint64(0xFFFFFFFF)
+    shift = np.uint64(32)
+    c0, c1, c2, c3 = (np.asarray(word, np.uint64) for word in counter)
+    k0, k1 = (int(word) for word in key)
+    for _ in range(PHILOX_ROUNDS):
+        product0 = c0 * np.uint64(PHILOX_MULTIPLIERS[0])
+        product1 = c2 * np.uint64(PHILOX_MULTIPLIERS[1])
+        c0, c1, c2, c3 = (
+            (product1 >> shift) ^ c1 ^ np.uint64(k0),
+            product1 & mask,
+            (product0 >> shift) ^ c3 ^ np.uint64(k1),
+            product0 & mask,
+        )
+        k0 = (k0 + PHILOX_WEYL[0]) & 0xFFFFFFFF
+        k1 = (k1 + PHILOX_WEYL[1]) & 0xFFFFFFFF
+    return tuple(np.asarray(word).astype(np.uint32) for word in np.broadcast_arrays(c0, c1, c2, c3))
+
+
+def words(seed, ids, dim, stream, draw=0):
+    """The (len(ids), dim) uint32 words behind the normals: feature k is word k % 4 of block k // 4."""
+    ids = np.asarray(ids, np.uint64)[:, None]
+    blocks = np.arange(-(-dim // 4), dtype=np.uint64)[None, :]
+    counter = (ids & np.uint64(0xFFFFFFFF), ids >> np.uint64(32), blocks, stream_word(stream, draw))
+    out = np.stack(philox(counter, (seed & 0xFFFFFFFF, seed >> 32)), axis=2)
+    return np.ascontiguousarray(out.reshape(len(ids), -1)[:, :dim])
+
+
+def fma32(a, b, c):
+    """fp32 fused multiply-add, rounded once.
+
+    The product of two fp32 values is exact in float64.  Adding the third rounds to float64; rounding
+    that to odd (the inexact results get a 1 as their last bit) makes the second rounding, to fp32,
+    the only one that counts.
+    """
+    product = np.asarray(a, np.float64) * np.asarray(b, np.float64)
+    c = np.asarray(c, np.float64)
+    total = np.asarray(product + c)
+    back = total - product
+    error = (product - (total - back)) + (c - back)
+    bits = total.view(np.int64)
+    inexact_even = (error != 0) & (bits & 1 == 0)
+    outward = (error > 0) == (total > 0)  # towards larger magnitude
+    bits = np.where(inexact_even, np.where(outward, bits + 1, bits - 1), bits)
+    return bits.view(np.float64).astype(np.float32)
+
+
+def box_muller(x0, x1):
+    """Two standard normals (fp32) from two uint32 words."""
+    f32, i32 = np.float32, np.int32
+    x0, x1 = np.asarray(x0, np.uint32), np.asarray(x1, np.uint32)
+
+    # radius: -log u with u in (0, 1], split as u = 2^e m with m in [2/3, 4/3)
+    u = fma32(x0.astype(f32), f32(2.0**-32), f32(2.0**-33))
+    u_bits = u.view(i32)
+    exponent = (u_bits - i32(0x3F2AAAAB)) & i32(-0x800000)  # e * 2^23
+    f = f32(1) - (u_bits - exponent).view(f32)
+    s = f * f
+    c = LOG_COEFFICIENTS
+    p01, p23, p45, p67 = (fma32(c[j + 1], f, c[j]) for j in (0, 2, 4, 6))
+    q = fma32(c[8], s, p67)
+    for p in (p45, p23, p01):
+        q = fma32(q, s, p)
+    log = fma32(exponent.astype(f32), f32(-math.log(2) * 2.0**-23), fma32(q, s, f))
+    radius = np.sqrt(log)
+
+    # angle: the low 30 bits of x1 are a place in [-1, 1) quarter turns / 2, the top two a quadrant
+    t = (x1 << np.uint32(2)).view(i32).astype(f32) * f32(2.0**-31)
+    t2 = t * t
+    c = SIN_COEFFICIENTS
+    sine = fma32(fma32(fma32(c[3], t2, c[2]), t2, c[1]), t2, c[0]) * t
+    c = COS_COEFFICIENTS
+    cosine = fma32(fma32(fma32(fma32(c[4], t2, c[3]), t2, c[2]), t2, c[1]), t2, c[0])
+    cosine = (cosine.view(np.uint32) ^ (x1 & np.uint32(0x80000000))).view(f32)
+    swap = x1 & np.uint32(0x40000000) != 0
+    return radius * np.where(swap, sine, cosine), radius * np.where(swap, cosine, sine)
+
+
+def normals(seed, ids, dim, stream, draw=0):
+    """The (len(ids), dim) fp32 standard normals of the wire format."""
+    quads = words(seed, ids, -(-dim // 4) * 4, stream, draw).reshape(len(ids), -1, 4)
+    z = np.stack(box_muller(quads[..., 0], quads[..., 1]) + box_muller(quads[..., 2], quads[..., 3]), axis=2)
+    return np.ascontiguousarray(z.reshape(len(ids), -1)[:, :dim])
+
+
+def output_signs(seed, ids):
+    """Output weights +1 / -1 (float64) of the neurons ``ids`` of a virtual network.
+
+    Neuron r reads bit r % 32 of word (r % 128) // 32 of the Philox call with id r // 128; a set bit
+    is -1.
+    """
+    ids = np.asarray(ids, np.uint64)
+    calls, place = np.unique(ids // np.uint64(SIGNS_PER_CALL), return_inverse=True)
+    drawn = words(seed, calls, 4, SIGN_STREAM)
+    word = drawn[place, (ids % np.uint64(SIGNS_PER_CALL) // np.uint64(32)).astype(np.intp)]
+    bit = word >> (ids % np.uint64(32)).astype(np.uint32) & np.uint32(1)
+    return 1.0 - 2.0 * bit
+
+
+# ---------------------------------------------------------------------- sums over the neurons
+def pattern(X, W):
+    """b[i, r] = 1 where the exact real number w_r . x_i is positive.  (n, m) bool.
+
+    The products of fp32 values are exact in float64 and math.fsum rounds their sum once, so its sign
+    is the sign of the exact sum.
+    """
+    X, W = np.asarray(X, np.float32).astype(float), np.asarray(W, np.float32).astype(float)
+    return np.array([[math.fsum(x * w) > 0 for w in W] for x in X], bool).reshape(len(X), len(W))
+
+
+def coactivation(P, Q):
+    """counts[i, j] = the number of neurons active on row i of P and on row j of Q."""
+    return np.asarray(P, np.int64) @ np.asarray(Q, np.int64).T
+
+
+def weighted_coactivation(P, Q, weights):
+    """sum_r weights[r] P[i, r] Q[j, r], each sum rounded once."""
+    return np.array([[math.fsum(weights[p & q]) for q in Q] for p in P])
+
+
+def preactivation(X, W):
+    """h[i, r] = w_r . x_i in float64, each rounded once."""
+    X, W = np.asarray(X, float), np.asarray(W, float)
+    return np.array([[math.fsum(x * w) for w in W] for x in X]).reshape(len(X), len(W))
+
+
+def relu_gram(H, G):
+    """sum_r relu(H[i, r]) relu(G[j, r]) for preactivations H (n, m) and G (p, m)."""
+    H, G = np.maximum(H, 0.0), np.maximum(G, 0.0)
+    return np.array([[math.fsum(h * g) for g in G] for h in H])
+
+
+def outputs(H, a):
+    """sum_r a_r relu(H[i, r])."""
+    return np.array([math.fsum(a * np.maximum(h, 0.0)) for h in H])
+
+
+def ordered_product(A, B, C):
+    """C[i, j] continued by a chain of float64 fma over the rows k of A and B, in order.
+
+    Python integers give the exact sum of each step; float() rounds it once.
+    """
+    from fractions import Fraction
+
+    out = np.array(C, float)
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            total = out[i, j]
+            for k in range(len(A)):
+                total = float(Fraction(total) + Fraction(float(A[k, i])) * Fraction(float(B[k, j])))
+            out[i, j] = total
+    return out
