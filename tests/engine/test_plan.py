@@ -1,0 +1,84 @@
+"""Plans: ranges that cover the width once, threads that fit the memory, errors that say what would."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastntk.engine.chunk import CHUNK
+from fastntk.engine.plan import checked_options, describe_bytes, even_ranges, fixed_ranges, make_plan
+
+
+@given(width=st.integers(1, 10**7), threads=st.integers(1, 64))
+def test_ranges_cover_every_neuron_once(width, threads):
+    for ranges in (even_ranges(width, threads), fixed_ranges(width)):
+        position = 0
+        for first, count in ranges:
+            assert first == position
+            assert 1 <= count <= CHUNK
+            assert first % 512 == 0
+            position += count
+        assert position == width
+
+
+@given(width=st.integers(10**5, 10**7), threads=st.integers(1, 8))
+def test_even_ranges_leave_no_thread_waiting(width, threads):
+    assert len(even_ranges(width, threads)) <= threads * -(-width // (CHUNK * threads))
+
+
+def plan(**changes):
+    arguments = {
+        "exact": True,
+        "shared_bytes": 1000,
+        "worker_bytes": 100,
+        "subject": "5 samples of 3 features",
+        "threads": 4,
+        "memory_limit": 1400,
+    }
+    return make_plan(10**6, **{**arguments, **changes})
+
+
+def test_threads_that_fit_are_used():
+    assert plan().threads == 4
+    assert plan().nbytes == 1400
+
+
+def test_without_a_number_of_threads_the_memory_decides(monkeypatch):
+    monkeypatch.setattr("fastntk.engine.plan.available_cpus", lambda: 8)
+    assert plan(threads=None).threads == 4
+    assert plan(threads=None, memory_limit=10**6).threads == 8
+
+
+def test_a_narrow_network_needs_few_threads():
+    assert make_plan(600, exact=True, shared_bytes=0, worker_bytes=1, threads=8, subject="").threads == 2
+    assert make_plan(600, exact=False, shared_bytes=0, worker_bytes=1, threads=8, subject="").threads == 1
+
+
+def test_too_many_threads_for_the_memory_say_so():
+    with pytest.raises(MemoryError, match=r"5 samples of 3 features need about 1.4 KB with 4 thread.*fewer threads"):
+        plan(memory_limit=1399)
+
+
+def test_too_little_memory_for_one_thread_says_so():
+    with pytest.raises(MemoryError, match=r"memory_limit is 1.05 KB.*fewer rows"):
+        plan(threads=None, memory_limit=1050)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(5, "5 B"), (1500, "1.5 KB"), (2 * 10**6, "2 MB"), (3.2e9, "3.2 GB"), (4e13, "40,000 GB")]
+)
+def test_bytes_in_words(count, text):
+    assert describe_bytes(count) == text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((0, None, None), "threads is 0; it must be from 1 to 256"),
+        ((2.5, None, None), "threads is 2.5; it must be an integer"),
+        ((None, -1, None), "memory_limit is -1; it must be at least 1"),
+        ((None, None, 3), "progress is 3; it must be a function"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        checked_options(*options)
