@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import validation
+from .engine.environment import in_ieee_arithmetic
 from .kernels.reference import DRAW_LIMIT, ROW_MASK_STREAM
 
 STREAM_COUNT = 16
@@ -118,6 +119,7 @@ class Mask:
         raise NotImplementedError
 
 
+@in_ieee_arithmetic
 def sample(mask, X, *, seed=0, draw=0, row_ids=None, stream=ROW_MASK_STREAM, name="X"):
     """``mask.sample(X, ...)``, and X rounded to float32 (perhaps X itself) for ``mask=None``.
 
