@@ -1,11 +1,11 @@
 """Exact neural tangent kernels of very wide two-layer ReLU networks under random input masks.
 
-    import fastntk as fn
+import fastntk as fn
 
-    net = fn.Network(width=10**7, dim=64, seed=0)        # virtual weights: nothing is stored
-    mask = fn.GaussianMask(0.2)                          # inputs are multiplied by N(1, 0.2^2)
-    K = fn.ntk(X, network=net, mask=mask, draws=4)       # (n, n) float64, exact
-    K_inf = fn.ntk_limit(X, mask=mask, draws=4)          # infinite width, same masked inputs
+net = fn.Network(width=10**7, dim=64, seed=0)        # virtual weights: nothing is stored
+mask = fn.GaussianMask(0.2)                          # inputs are multiplied by N(1, 0.2^2)
+K = fn.ntk(X, network=net, mask=mask, draws=4)       # (n, n) float64, exact
+K_inf = fn.ntk_limit(X, mask=mask, draws=4)          # infinite width, same masked inputs
 """
 
 from importlib import import_module

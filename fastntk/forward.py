@@ -69,7 +69,9 @@ def activation_pattern(
     """
     neurons, masked = _masked_inputs(X, network, mask, seed, draw, row_ids)
     options = checked_options(threads, memory_limit, progress)
-    sums = NeuronSums(neurons, [PatternBits], len(masked), options=options, result_bytes=_packed_bytes(neurons, masked))
+    sums = NeuronSums(
+        neurons, [PatternBits], len(masked), options=options, result_bytes=_packed_bytes(neurons, masked)
+    )
     inputs = sums.pack(masked)
     packed = np.zeros((len(inputs), -(-neurons.width // 8)), np.uint8)
     sums.run([inputs], packed=packed)

@@ -124,7 +124,7 @@ def ntk(
     total = np.zeros((len(rows.X), len(columns.X)))
     for draw in range(draws):
         inputs = [sums.pack(side.masked(seed, draw)) for side in sides]
-        K = _combined(sums.run(inputs), layers, neurons, lambda: inner_products(inputs[0], inputs[-1]))
+        K = _combined(sums.run(inputs), layers, neurons, inner_products, inputs[0], inputs[-1])
         K = inputs[-1].spread_rows(inputs[0].spread_rows(K).T).T
         total += K
     return total / draws
@@ -166,7 +166,7 @@ def ntk_diag(
     total = np.zeros(len(rows.X))
     for draw in range(draws):
         inputs = sums.pack(rows.masked(seed, draw))
-        diagonal = _combined(sums.run([inputs]), layers, neurons, lambda: square_norms(inputs))
+        diagonal = _combined(sums.run([inputs]), layers, neurons, square_norms, inputs)
         total += inputs.spread_rows(diagonal)
     return total / draws
 
@@ -181,12 +181,12 @@ def _quantities(layers, hidden, output):
     return {"hidden": [hidden], "output": [output], "both": [hidden, output]}[layers]
 
 
-def _combined(sums, layers, neurons, products):
-    """The kernel from the sums over neurons, the hidden layer's first."""
+def _combined(sums, layers, neurons, products, *inputs):
+    """The kernel from the sums over neurons, the hidden layer's first, and products(*inputs)."""
     width = neurons.width
     if layers == "output":
         return sums[0] * (neurons.scale**2 / width)
     # counts / width is the mean of b b'; the constant a_r^2 is 1 for random signs
     square = 1.0 if neurons.constant_square is None else neurons.constant_square
-    hidden = products() * (sums[0] / width) * square
+    hidden = products(*inputs) * (sums[0] / width) * square
     return hidden if layers == "hidden" else hidden + sums[1] * (neurons.scale**2 / width)

@@ -95,7 +95,9 @@ class Network:
         output_weights = validation.as_vector(a, "a", length=len(weights))
         largest = float(np.abs(output_weights).max())
         if largest > MAX_OUTPUT_WEIGHT:
-            raise ValueError(f"a holds a magnitude of {largest:.3g}; it must not exceed {MAX_OUTPUT_WEIGHT:.0e}.")
+            raise ValueError(
+                f"a holds a magnitude of {largest:.3g}; it must not exceed {MAX_OUTPUT_WEIGHT:.0e}."
+            )
         network = cls(width=weights.shape[0], dim=weights.shape[1])
         object.__setattr__(network, "_given_weights", read_only(weights))
         object.__setattr__(network, "_given_output_weights", read_only(output_weights))
@@ -123,12 +125,16 @@ class Network:
 
     def _neuron_range(self, start, stop):
         start = validation.as_count(start, "start", low=0, high=self.width - 1)
-        stop = self.width if stop is None else validation.as_count(stop, "stop", low=start + 1, high=self.width)
+        stop = (
+            self.width if stop is None else validation.as_count(stop, "stop", low=start + 1, high=self.width)
+        )
         return start, stop
 
     @cached_property
     def _neurons(self):
-        return Neurons(self.width, self.dim, self.seed, self.scale, self._given_weights, self._given_output_weights)
+        return Neurons(
+            self.width, self.dim, self.seed, self.scale, self._given_weights, self._given_output_weights
+        )
 
 
 def as_network(network, X=None):

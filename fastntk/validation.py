@@ -24,7 +24,9 @@ def as_matrix(value, name, *, columns=None, dtype=np.float32):
     if 0 in array.shape:
         raise ValueError(f"{name} has shape {array.shape}; it must have at least one row and one feature.")
     if columns is not None and array.shape[1] != columns:
-        raise ValueError(f"{name} has {array.shape[1]} features (shape {array.shape}); {columns} are expected.")
+        raise ValueError(
+            f"{name} has {array.shape[1]} features (shape {array.shape}); {columns} are expected."
+        )
     require_finite(array, name)
     with np.errstate(over="ignore"):
         converted = np.ascontiguousarray(array, dtype)

@@ -5,9 +5,9 @@ import math
 import mpmath
 import numpy as np
 import pytest
-from fastntk.kernels.reference import COLUMN_MASK_STREAM
 
 from fastntk import arccosine, masks
+from fastntk.kernels.reference import COLUMN_MASK_STREAM
 from fastntk.limit import nngp_limit, ntk_limit, width_error
 from fastntk.masks import AdditiveMask, BernoulliMask, GaussianMask, LognormalMask
 

@@ -11,11 +11,11 @@ from fractions import Fraction
 import mpmath
 import numpy as np
 import pytest
-from fastntk.kernels import reference
-from fastntk.kernels.reference import COLUMN_MASK_STREAM, ROW_MASK_STREAM
 
 from fastntk import masking
 from fastntk.exponential import exponential
+from fastntk.kernels import reference
+from fastntk.kernels.reference import COLUMN_MASK_STREAM, ROW_MASK_STREAM
 from fastntk.masks import AdditiveMask, BernoulliMask, GaussianMask, LognormalMask, sample
 
 from .reference_values import cases

@@ -13,6 +13,7 @@ An accumulator is made for one worker from (kernels, inputs, neurons), ``inputs`
 """
 
 import math
+from abc import ABC, abstractmethod
 
 import numpy as np
 
@@ -48,14 +49,28 @@ class CoactivationCounts:
         return mirrored(counts) if self.symmetric else counts
 
 
-class FixedPointGram:
-    """An (n, p) sum of float terms: a float64 partial sum for each chunk, added as int64 fixed point.
-
-    Entry (i, j) is bounded by ``bound`` 2^(e_i + f_j); the fixed point uses 62 bits of it.  Subclasses
-    say what a chunk adds to the partial sum.
-    """
+class FixedPointSum(ABC):
+    """Float terms: a float64 partial sum for each chunk, added as int64 fixed point."""
 
     exact = False
+    partial: np.ndarray  # panels, the sum over the chunk at hand
+    fixed: "FixedPoint"
+
+    @abstractmethod
+    def _add_partial(self, chunk):
+        """Add the terms of a chunk to ``partial``."""
+
+    def add(self, chunk):
+        self.partial[:] = 0.0
+        self._add_partial(chunk)
+        self.fixed.add(self.kernels, self.partial)
+
+    def merge(self, other):
+        self.fixed.merge(other.fixed)
+
+
+class FixedPointGram(FixedPointSum):
+    """(n, p) sums, entry (i, j) bounded by ``bound`` 2^(e_i + f_j) with e, f the two ``exponents``."""
 
     def __init__(self, kernels, inputs, bound, exponents):
         self.kernels = kernels
@@ -68,14 +83,6 @@ class FixedPointGram:
     @staticmethod
     def nbytes(kernels, n, p):
         return 16 * int(np.prod(kernels.product_shape(n, p)))
-
-    def add(self, chunk):
-        self.partial[:] = 0.0
-        self._add_partial(chunk)
-        self.fixed.add(self.kernels, self.partial)
-
-    def merge(self, other):
-        self.fixed.merge(other.fixed)
 
     def finish(self):
         n, p = len(self.inputs[0]), len(self.inputs[-1])
@@ -123,13 +130,13 @@ class WeightedCoactivation(FixedPointGram):
             weights = squares[start : start + RELU_BLOCK]
             self.kernels.sums.unpack_bits(rows, start, weights, self.weighted)
             self.kernels.sums.unpack_bits(columns, start, np.ones(len(weights)), self.plain)
-            self.kernels.ordered_product(self.weighted, self.plain, len(weights), self.symmetric, self.partial)
+            self.kernels.ordered_product(
+                self.weighted, self.plain, len(weights), self.symmetric, self.partial
+            )
 
 
-class FixedPointVector:
-    """(n,) sums of float terms, as :class:`FixedPointGram`."""
-
-    exact = False
+class FixedPointVector(FixedPointSum):
+    """(n,) sums, entry i bounded by ``bound`` 2^e_i."""
 
     def __init__(self, kernels, inputs, bound, exponents):
         self.kernels = kernels
@@ -141,8 +148,6 @@ class FixedPointVector:
     @staticmethod
     def nbytes(kernels, n, p):
         return 16 * kernels.groups(n) * kernels.group_width
-
-    add, merge = FixedPointGram.add, FixedPointGram.merge
 
     def finish(self):
         return self.fixed.finish().reshape(-1)[: len(self.inputs[0])]

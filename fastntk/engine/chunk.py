@@ -22,7 +22,7 @@ class Chunk:
         self._bits_current = [False] * len(inputs)
         self._scratch = None
         self._panels = None
-        self._relu = None
+        self._relu = []
         self.settled = 0  # signs that took more than fp32
 
     def move_to(self, first, count):

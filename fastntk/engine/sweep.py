@@ -19,7 +19,7 @@ def sweep(plan, kernels, neurons, inputs, make_accumulators, report=None):
     remaining = iter(plan.ranges)
     take = threading.Lock()
     stop = threading.Event()
-    done = queue.SimpleQueue()  # neuron counts, then one None from each worker
+    done: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # neuron counts, then one None from each worker
 
     def work():
         try:

@@ -53,9 +53,10 @@ def make_coactivation(path):
                 for i in range(0, min(len(p), j_stop) if upper else len(p), tile_rows):
                     j_first = max(j_start, i // tile_columns * tile_columns) if upper else j_start
                     for j in range(j_first, j_stop, tile_columns):
+                        out = counts.ctypes.data + i * counts_stride + j * 4
                         count_tile(
-                            lanes, tile_rows, tile_columns, p_at + i * p_stride, p_stride, q_at + j * q_stride,
-                            q_stride, steps, counts.ctypes.data + i * counts_stride + j * 4, counts_stride,
+                            lanes, tile_rows, tile_columns, p_at + i * p_stride, p_stride,
+                            q_at + j * q_stride, q_stride, steps, out, counts_stride,
                         )  # fmt: skip
 
     return compiled(coactivation)

@@ -233,14 +233,15 @@ def make_pattern(path, checked=True):
                             partial_tile(lanes, rows, fused, 0, x_at, w_at, DEPTH_BLOCK, partial)
                         x_at, w_at = x + last_start * 4 * rows, w + last_start * 8 * lanes
                         undecided = finish_tile(
-                            lanes, rows, fused, 1, verify, x_at, w_at, depth - last_start, partial, out, row_bytes,
-                            row_factors, block_factor, neuron_factors, suspects,
+                            lanes, rows, fused, 1, verify, x_at, w_at, depth - last_start, partial, out,
+                            row_bytes, row_factors, block_factor, neuron_factors, suspects,
                         )  # fmt: skip
                     if undecided != 0:
                         neuron = first + group_first + p * 2 * lanes
                         settled += settle_tile(
-                            inputs.rows, row, weights, neuron, panels[p], scratch.suspects, scratch.neuron, bits, bit
-                        )
+                            inputs.rows, row, weights, neuron, panels[p], scratch.suspects, scratch.neuron,
+                            bits, bit,
+                        )  # fmt: skip
         return settled
 
     return compiled(pattern)

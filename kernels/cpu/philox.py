@@ -15,7 +15,8 @@ def _round_keys(emit, seed, lanes):
     pairs = []
     for step in range(reference.PHILOX_ROUNDS):
         pair = (
-            (word + step * weyl) & LOW_WORD for word, weyl in zip((low, high), reference.PHILOX_WEYL, strict=True)
+            (word + step * weyl) & LOW_WORD
+            for word, weyl in zip((low, high), reference.PHILOX_WEYL, strict=True)
         )
         pairs.append(tuple(emit.broadcast(word, lanes) for word in pair))
     return pairs

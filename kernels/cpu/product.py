@@ -78,6 +78,8 @@ def make_ordered_product(path):
                 for part in range(0, width, half):
                     row = left * width + part
                     a_at = a[left].ctypes.data + 8 * part
-                    product_tile(lanes, a_at, b[right].ctypes.data, row_bytes, depth, c[right, row:].ctypes.data)
+                    product_tile(
+                        lanes, a_at, b[right].ctypes.data, row_bytes, depth, c[right, row:].ctypes.data
+                    )
 
     return compiled(ordered_product)

@@ -48,7 +48,10 @@ def _fma_rows(scale, values, shift, out):
     for i in range(values.shape[0]):
         for k in range(values.shape[1]):
             _fma_scalar(
-                scale[k:].ctypes.data, values[i, k:].ctypes.data, shift[i, k:].ctypes.data, out[i, k:].ctypes.data
+                scale[k:].ctypes.data,
+                values[i, k:].ctypes.data,
+                shift[i, k:].ctypes.data,
+                out[i, k:].ctypes.data,
             )
 
 

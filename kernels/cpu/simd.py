@@ -188,11 +188,19 @@ class Emitter:
 
     def narrow(self, value, width):
         """The low ``width`` bits of an integer."""
-        return value if value.type.width == width else Value(self, self.builder.trunc(value.llvm, ir.IntType(width)))
+        return (
+            value
+            if value.type.width == width
+            else Value(self, self.builder.trunc(value.llvm, ir.IntType(width)))
+        )
 
     def widen(self, value, width):
         """An unsigned integer in ``width`` bits."""
-        return value if value.type.width == width else Value(self, self.builder.zext(value.llvm, ir.IntType(width)))
+        return (
+            value
+            if value.type.width == width
+            else Value(self, self.builder.zext(value.llvm, ir.IntType(width)))
+        )
 
     def call(self, name, result_type, *values):
         """Call an LLVM intrinsic or external function by name."""
@@ -308,7 +316,7 @@ def vector_kernel(generate):
         return signature, codegen
 
     leading = inspect.Parameter("typingctx", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    definition.__signature__ = inspect.Signature([leading, *names])
+    vars(definition)["__signature__"] = inspect.Signature([leading, *names])
     definition.__name__ = generate.__name__
     definition.__doc__ = generate.__doc__
     return intrinsic(prefer_literal=True)(definition)

@@ -82,7 +82,9 @@ def test_rows_and_columns(quantity):
 @pytest.mark.parametrize("quantity", [q for q in GRAMS + VECTORS if q.exact])
 def test_exact_sums_do_not_depend_on_the_chunks(quantity):
     odd = [(0, 512), (512, 1024), (1536, CHUNK), (1536 + CHUNK, WIDTH - 1536 - CHUNK)]
-    np.testing.assert_array_equal(accumulate(quantity, odd, X).finish(), accumulate(quantity, RANGES, X).finish())
+    np.testing.assert_array_equal(
+        accumulate(quantity, odd, X).finish(), accumulate(quantity, RANGES, X).finish()
+    )
 
 
 @pytest.mark.parametrize("quantity", GRAMS + VECTORS)

@@ -54,7 +54,9 @@ def test_a_narrow_network_needs_few_threads():
 
 
 def test_too_many_threads_for_the_memory_say_so():
-    with pytest.raises(MemoryError, match=r"5 samples of 3 features need about 1.4 KB with 4 thread.*fewer threads"):
+    with pytest.raises(
+        MemoryError, match=r"5 samples of 3 features need about 1.4 KB with 4 thread.*fewer threads"
+    ):
         plan(memory_limit=1399)
 
 
@@ -64,7 +66,8 @@ def test_too_little_memory_for_one_thread_says_so():
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(5, "5 B"), (1500, "1.5 KB"), (2 * 10**6, "2 MB"), (3.2e9, "3.2 GB"), (4e13, "40,000 GB")]
+    ("count", "text"),
+    [(5, "5 B"), (1500, "1.5 KB"), (2 * 10**6, "2 MB"), (3.2e9, "3.2 GB"), (4e13, "40,000 GB")],
 )
 def test_bytes_in_words(count, text):
     assert describe_bytes(count) == text

@@ -32,7 +32,10 @@ def test_cancellation_that_float64_cannot_see():
     """x . w = 2^-48 beside terms of size 2^60: float64 returns the sign of its rounding errors."""
     rng = np.random.default_rng(0)
     for _ in range(200):
-        x, w = (rng.standard_normal(20) * 2.0**30).astype(np.float32), rng.standard_normal(20).astype(np.float32)
+        x, w = (
+            (rng.standard_normal(20) * 2.0**30).astype(np.float32),
+            rng.standard_normal(20).astype(np.float32),
+        )
         x, w = np.concatenate([x, -x, [2.0**-24]]), np.concatenate([w, w, [2.0**-24]])
         order = rng.permutation(len(x))
         x, w = x[order].astype(np.float32), w[order].astype(np.float32)

@@ -19,7 +19,9 @@ def test_the_environment_variable_forces_a_path(monkeypatch):
 
 def test_an_unknown_path_is_refused(monkeypatch):
     monkeypatch.setenv(paths.VARIABLE, "sse9")
-    with pytest.raises(ValueError, match="FASTNTK_CPU_PATH is 'sse9'; it must be one of 'avx512', 'avx2', 'plain'"):
+    with pytest.raises(
+        ValueError, match="FASTNTK_CPU_PATH is 'sse9'; it must be one of 'avx512', 'avx2', 'plain'"
+    ):
         load()
 
 

@@ -17,7 +17,9 @@ def pattern(kernels, X, weights=None, *, seed=0, first=0, count=None):
     X = np.ascontiguousarray(X, np.float32)
     n, dim = X.shape
     count = len(weights) - first if count is None else count
-    given_weights = np.empty((0, dim), np.float32) if weights is None else np.ascontiguousarray(weights, np.float32)
+    given_weights = (
+        np.empty((0, dim), np.float32) if weights is None else np.ascontiguousarray(weights, np.float32)
+    )
     for array in (X, given_weights):
         array.flags.writeable = False
     bits = kernels.empty(kernels.bits_shape(n, count), np.uint8, fill=0)

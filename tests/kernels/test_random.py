@@ -111,7 +111,11 @@ def fma_by_fractions(a, b, c):
 
     exact = Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c))
     guess = np.float32(float(exact))
-    candidates = [np.nextafter(guess, np.float32(-math.inf)), guess, np.nextafter(guess, np.float32(math.inf))]
+    candidates = [
+        np.nextafter(guess, np.float32(-math.inf)),
+        guess,
+        np.nextafter(guess, np.float32(math.inf)),
+    ]
 
     def distance(value):
         return abs(Fraction(float(value)) - exact), int(np.float32(value).view(np.uint32)) & 1  # ties to even
@@ -133,8 +137,12 @@ def test_box_muller_is_accurate(many_normals):
     angle = (x1 << np.uint32(2)).view(np.int32) * (2.0**-31 * math.pi / 4)
     sine, cosine = np.sin(angle), np.cos(angle) * np.where(x1 >> np.uint32(31), -1.0, 1.0)
     swap = (x1 >> np.uint32(30)) & np.uint32(1) == 1
-    np.testing.assert_allclose(many_normals[:2000, 0::2], radius * np.where(swap, sine, cosine), atol=7e-7, rtol=0)
-    np.testing.assert_allclose(many_normals[:2000, 1::2], radius * np.where(swap, cosine, sine), atol=7e-7, rtol=0)
+    np.testing.assert_allclose(
+        many_normals[:2000, 0::2], radius * np.where(swap, sine, cosine), atol=7e-7, rtol=0
+    )
+    np.testing.assert_allclose(
+        many_normals[:2000, 1::2], radius * np.where(swap, cosine, sine), atol=7e-7, rtol=0
+    )
 
 
 def test_normals_have_the_moments_of_a_normal(many_normals):
