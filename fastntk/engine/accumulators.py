@@ -14,10 +14,14 @@ An accumulator is made for one worker from (kernels, inputs, neurons), ``inputs`
 
 import math
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .chunk import RELU_BLOCK
+
+if TYPE_CHECKING:
+    from ..kernels.cpu import CpuKernels
 
 SMALLEST_BOUND_EXPONENT = -500  # keeps the scales of fixed point finite; sums below 2^-562 are lost
 
@@ -53,6 +57,7 @@ class FixedPointSum(ABC):
     """Float terms: a float64 partial sum for each chunk, added as int64 fixed point."""
 
     exact = False
+    kernels: "CpuKernels"
     partial: np.ndarray  # panels, the sum over the chunk at hand
     fixed: "FixedPoint"
 

@@ -1,0 +1,23 @@
+"""Benchmarks.  Absolute times on shared machines mean nothing, so everything that counts is a ratio.
+
+    python -m pip install -e ".[bench]"
+    python -m bench              # every figure against its peer, into bench/results/<hardware>.json
+    python -m bench.table        # the README's table, from bench/results/
+    python -m bench.compare --base main   # is this commit slower than that one?
+    pytest bench                 # absolute times (pytest-benchmark) and the targets as assertions
+
+``--quick`` (all but the table) shrinks every size until only the harness itself is tested.
+
+=================  ====================================================================
+workloads.py       the calls that are timed, and the same jobs in plain NumPy
+interleave.py      A B B A A B ...: times that noise on the machine hits alike
+figures.py         what a figure is: value, target, and what limits it
+against_numpy.py   figures: whole kernels against NumPy, thread scaling
+against_peak.py    figures: single compiled kernels against the machine's limits and NumKong
+processes.py       figures that need fresh processes: memory, import, compile time, AVX2
+hardware.py        the machine and the versions, for the record
+table.py           results to README
+compare.py         base commit against head
+bench_*.py         the pytest suites
+=================  ====================================================================
+"""

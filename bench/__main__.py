@@ -1,0 +1,44 @@
+"""Measure every figure and write bench/results/<hardware>.json."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from . import against_numpy, against_peak, hardware, processes
+from .interleave import two_cores
+
+RESULTS = Path(__file__).parent / "results"
+FIGURES = {f.__name__: f for f in (*against_numpy.FIGURES, *against_peak.FIGURES, *processes.FIGURES)}
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("figures", nargs="*", metavar="FIGURE", help="one of " + ", ".join(FIGURES))
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: test the harness; writes no file")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.figures) - set(FIGURES):
+        parser.error(f"unknown figure {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
+
+    path = RESULTS / f"{hardware.slug(hardware.processor())}.json"
+    # Naming some figures measures these again and keeps the others.
+    figures = json.loads(path.read_text())["figures"] if arguments.figures and path.exists() else {}
+    missed = 0
+    for name in arguments.figures or FIGURES:
+        with two_cores():
+            figure = FIGURES[name](arguments.quick)
+        figures[name] = figure.record()
+        missed += not figure.reached
+        mark = "" if figure.reached else "   <-- target missed"
+        print(f"{figure.value:10.3g} {figure.unit:12} {figure.case}{mark}", flush=True)
+    if arguments.quick:
+        return 0
+    RESULTS.mkdir(exist_ok=True)
+    ordered = {name: figures[name] for name in FIGURES if name in figures}
+    path.write_text(json.dumps({**hardware.describe(), "figures": ordered}, indent=1) + "\n")
+    print(f"written: {path}")
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""Figures: whole kernels against NumPy, weights generated on both sides, and thread scaling."""
+
+from functools import partial
+
+from .figures import Figure, speedup
+from .interleave import CORES, interleave
+from .workloads import BLOCK, fastntk_kernel, inputs, numpy_both, numpy_hidden
+
+NUMPY = f"NumPy, blocks of {BLOCK} float32 weights, threaded BLAS"
+
+
+def _against_numpy(n, d, width, layers, peer, at_least, limit, quick):
+    if quick:
+        n, width = 40, 2 * BLOCK
+    X = inputs(n, d)
+    calls = {
+        "fastntk": partial(fastntk_kernel, X, width, layers, threads=CORES),
+        "numpy": partial(peer, X, width),
+    }
+    seconds = interleave(calls, rounds=1 if quick else 5)
+    return Figure(
+        case=f"{'both layers' if layers == 'both' else 'hidden-layer NTK'}, n={n}, d={d}, m={width:.0e}",
+        against=NUMPY,
+        value=speedup(seconds, "fastntk", "numpy"),
+        unit="x faster",
+        at_least=at_least,
+        limit=limit,
+        seconds=seconds,
+    )
+
+
+def hidden_small_inputs(quick=False):
+    limit = "forward pass (fp32 multiply-adds) and coactivation counts (population counts), about half each"
+    return _against_numpy(1797, 64, 1_000_000, "hidden", numpy_hidden, 10, limit, quick)
+
+
+def hidden_large_inputs(quick=False):
+    limit = "forward pass: fp32 multiply-adds, near the machine's peak on both sides"
+    return _against_numpy(1000, 784, 200_000, "hidden", numpy_hidden, 3.3, limit, quick)
+
+
+def both_layers(quick=False):
+    limit = "second-layer Gram: multiply-adds in float64, half the float32 rate, over one triangle"
+    return _against_numpy(1797, 64, 100_000, "both", numpy_both, 1.5, limit, quick)
+
+
+def thread_scaling(quick=False):
+    n, d, width = (40, 64, 65_536) if quick else (1797, 64, 262_144)
+    X = inputs(n, d)
+    calls = {f"{k} threads": partial(fastntk_kernel, X, width, threads=k) for k in (1, CORES)}
+    seconds = interleave(calls, rounds=1 if quick else 5)
+    return Figure(
+        case=f"hidden-layer NTK on {CORES} threads, n={n}, d={d}, m={width:.0e}",
+        against="the same on one thread",
+        value=speedup(seconds, f"{CORES} threads", "1 threads"),
+        unit="x faster",
+        limit="shared cache and memory, and the clock rate with both cores busy",
+        seconds=seconds,
+    )
+
+
+FIGURES = (hidden_small_inputs, hidden_large_inputs, both_layers, thread_scaling)

@@ -1,0 +1,65 @@
+"""What runs in a fresh interpreter: ``python -m bench.child TASK '{"argument": value}'`` prints JSON."""
+
+import json
+import resource
+import sys
+from time import perf_counter
+
+
+def peak_bytes(n, d, width):
+    """Peak resident memory of one process that computes one kernel."""
+    from .workloads import fastntk_kernel, inputs
+
+    fastntk_kernel(inputs(n, d), width, threads=2)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def import_seconds():
+    start = perf_counter()
+    import fastntk  # noqa: F401
+
+    return perf_counter() - start
+
+
+def first_call_seconds():
+    """From the import to the first small kernel."""
+    start = perf_counter()
+    from .workloads import fastntk_kernel, inputs
+
+    fastntk_kernel(inputs(20, 8), 100)
+    return perf_counter() - start
+
+
+def hidden_against_numpy(quick):
+    from .against_numpy import hidden_small_inputs
+    from .interleave import two_cores
+
+    with two_cores():
+        return hidden_small_inputs(quick).record()
+
+
+def operation_seconds(names, quick):
+    """Best of three of each operation, for compare.py; None where this version cannot run it."""
+    from .interleave import interleave, two_cores
+    from .workloads import operation
+
+    best = {}
+    with two_cores():
+        for name in names:
+            try:
+                best[name] = min(interleave({name: operation(name, quick)}, rounds=3)[name])
+            except (AttributeError, TypeError, ValueError) as error:
+                print(f"{name}: {error}", file=sys.stderr)
+                best[name] = None
+    return best
+
+
+TASKS = {
+    task.__name__: task
+    for task in (peak_bytes, import_seconds, first_call_seconds, hidden_against_numpy, operation_seconds)
+}
+
+if __name__ == "__main__":
+    name, arguments = sys.argv[1:]
+    print(json.dumps(TASKS[name](**json.loads(arguments))))

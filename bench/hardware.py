@@ -1,0 +1,59 @@
+"""The machine and the versions behind a result."""
+
+import platform
+import re
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("fastntk", "numpy", "scipy", "numba", "llvmlite", "numkong")
+EXTENSIONS = {"avx512f": "AVX-512", "amx_tile": "AMX", "avx2": "AVX2", "asimd": "NEON"}
+
+
+def processor():
+    """The processor's name, with what tells models of one name apart."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split("\n\n")[0]
+    except OSError:
+        return platform.processor() or platform.machine()
+    entry = dict(re.findall(r"^(\S.*?)\s*:\s*(.*)$", lines, re.MULTILINE))
+    name = entry.get("model name", platform.machine())
+    if "cpu family" in entry and not re.search(r"\d{4}", name):  # a virtual machine that hides the model
+        name += f" family {entry['cpu family']} model {entry['model']}"
+    flags = set(entry.get("flags", entry.get("Features", "")).split())
+    return ", ".join([name, *(label for flag, label in EXTENSIONS.items() if flag in flags)])
+
+
+def slug(name):
+    """A file name for a processor's name."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def _version(package):
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit():
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() or None
+
+
+def describe():
+    """What a result needs to be read later: machine, versions, commit, date."""
+    return {
+        "hardware": processor(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "packages": {package: _version(package) for package in PACKAGES},
+        "commit": _commit(),
+        "date": datetime.now(UTC).date().isoformat(),
+    }

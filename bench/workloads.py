@@ -1,0 +1,86 @@
+"""The calls that are timed, and the same jobs in plain NumPy."""
+
+from functools import partial
+
+import numpy as np
+
+import fastntk as fn
+
+BLOCK = 8192  # neurons at a time in the NumPy versions: the fastest of the powers of two
+
+
+def inputs(n, d):
+    """Rows with standard normal entries, (n, d) float32."""
+    return np.random.default_rng(0).standard_normal((n, d), dtype=np.float32)
+
+
+def fastntk_kernel(X, width, layers="hidden", **options):
+    """The package's answer; the weights are virtual, so they are generated inside."""
+    network = fn.Network(width=width, dim=X.shape[1], seed=0)
+    return fn.ntk(X, network=network, layers=layers, **options)
+
+
+def numpy_hidden(X, width):
+    """The hidden-layer NTK as one writes it in NumPy when the weights do not fit in memory."""
+    rng = np.random.default_rng(0)
+    counts = np.zeros((len(X), len(X)), np.float32)
+    for start in range(0, width, BLOCK):
+        W = rng.standard_normal((min(BLOCK, width - start), X.shape[1]), dtype=np.float32)
+        P = (X @ W.T > 0).astype(np.float32)
+        counts += P @ P.T
+    return (X @ X.T) * counts / width
+
+
+def numpy_both(X, width):
+    """The same for both layers, in float32."""
+    rng = np.random.default_rng(0)
+    counts = np.zeros((len(X), len(X)), np.float32)
+    products = np.zeros_like(counts)
+    for start in range(0, width, BLOCK):
+        W = rng.standard_normal((min(BLOCK, width - start), X.shape[1]), dtype=np.float32)
+        H = X @ W.T
+        P = (H > 0).astype(np.float32)
+        np.maximum(H, 0, out=H)
+        counts += P @ P.T
+        products += H @ H.T
+    return ((X @ X.T) * counts + products) / width
+
+
+def masked(X, width):
+    """Two mask draws, rows against other rows."""
+    network = fn.Network(width=width, dim=X.shape[1], seed=0)
+    half = len(X) // 2
+    return fn.ntk(X[:half], X[half:], network=network, mask=fn.GaussianMask(0.3), draws=2)
+
+
+def pattern(X, width):
+    return fn.activation_pattern(X, network=fn.Network(width=width, dim=X.shape[1], seed=0))
+
+
+def outputs(X, width):
+    return fn.outputs(X, network=fn.Network(width=width, dim=X.shape[1], seed=0))
+
+
+def limit(X):
+    return fn.ntk_limit(X, mask=fn.GaussianMask(0.3), layers="both")
+
+
+# What is followed over time (bench_operations.py) and from commit to commit (compare.py): name to
+# (call, rows, features, width), each some tenths of a second on two cores.
+OPERATIONS = {
+    "hidden, d=64": (fastntk_kernel, 1797, 64, 131_072),
+    "hidden, d=784": (fastntk_kernel, 1000, 784, 65_536),
+    "both layers": (partial(fastntk_kernel, layers="both"), 1797, 64, 32_768),
+    "masked cross kernel": (masked, 1797, 64, 131_072),
+    "activation pattern": (pattern, 1797, 64, 131_072),
+    "outputs": (outputs, 1797, 64, 131_072),
+    "limit": (limit, 1000, 64, None),
+}
+
+
+def operation(name, quick=False):
+    """The named operation as a call without arguments."""
+    call, n, d, width = OPERATIONS[name]
+    if quick:
+        n, width = 40, width and 2048
+    return partial(call, inputs(n, d), *([width] if width else []))
