@@ -43,13 +43,11 @@ def _accumulate(emit, lanes, rows, fused, x, w, depth):
 
 
 @vector_kernel
-def partial_tile(emit, lanes, rows, fused, first, x, w, depth, partial):
-    """Store (``first`` 1) or add (0) the sums over a depth block that is not the last."""
+def partial_tile(emit, lanes, rows, fused, x, w, depth, partial):
+    """Add the sums over a depth block that is not the last."""
     for place, total in enumerate(_accumulate(emit, lanes, rows, fused, x, w, depth)):
         at = 4 * lanes * place
-        if not first:
-            total = emit.load(f32(lanes), partial, at) + total
-        emit.store(total, partial, at)
+        emit.store(emit.load(f32(lanes), partial, at) + total, partial, at)
 
 
 @vector_kernel
@@ -157,11 +155,9 @@ def _settle_tile(rows, first_row, weights, first_neuron, panel, suspects, neuron
         for j in range(panel.shape[1]):
             if (remaining >> np.uint32(j)) & np.uint32(1) == np.uint32(0):
                 continue
-            if len(weights):
-                neuron[:] = weights[min(first_neuron + j, len(weights) - 1)]
-            else:
-                for k in range(dim):
-                    neuron[k] = panel[k, j]
+            given = min(first_neuron + j, len(weights) - 1)
+            for k in range(dim):
+                neuron[k] = weights[given, k] if len(weights) else panel[k, j]
             byte, bit = (first_bit + j) // 8, np.uint8(1 << ((first_bit + j) % 8))
             if is_positive(rows[row], neuron):
                 bits[first_row + t, byte] |= bit
@@ -186,61 +182,63 @@ def make_pattern(path, checked=True):
 
     def pattern(inputs, weights, seed, stream, first, count, scratch, bits):
         version  # a part of the cache key
-        packed, factors, block_factors = inputs.packed, inputs.factors, inputs.block_factors
-        panels, panel_factors = scratch.panels, scratch.panel_factors
-        partial, suspects = scratch.partial.ctypes.data, scratch.suspects.ctypes.data
-        squares, panel_ids = scratch.squares, scratch.panel_ids
+        packed, panels, squares = inputs.packed, scratch.panels, scratch.squares
         blocks, depth = packed.shape[0], packed.shape[1]
-        dim = inputs.rows.shape[1]
+        dim, width = inputs.rows.shape[1], 2 * lanes
         row_bytes = bits.shape[1]
+        x_block_bytes, panel_bytes = 4 * depth * rows, 4 * depth * width
+        factor_bytes = 4 * scratch.panel_factors.shape[1]
+        partial, suspects = scratch.partial.ctypes.data, scratch.suspects.ctypes.data
         last_start = (depth - 1) // DEPTH_BLOCK * DEPTH_BLOCK  # where the last depth block begins
+        last_depth = depth - last_start
         settled = 0
-        for group_first in range(0, count, len(panels) * 2 * lanes):
-            in_group = min(len(panels), -(-(count - group_first) // (2 * lanes)))
+        for group_first in range(0, count, len(panels) * width):
+            in_group = min(len(panels), -(-(count - group_first) // width))
             for p in range(in_group):
-                neuron = first + group_first + p * 2 * lanes
+                neuron = first + group_first + p * width
+                w = panels.ctypes.data + p * panel_bytes
                 if len(weights):
                     pack_given_panel(weights, neuron, panels[p])
                 else:
-                    for j in range(2 * lanes):
-                        panel_ids[j] = np.uint64(neuron + j)
-                    at = panels[p].ctypes.data
-                    random_panel(lanes, 2, 1, seed, stream, panel_ids.ctypes.data, depth // 4, at)
+                    for j in range(width):
+                        scratch.panel_ids[j] = np.uint64(neuron + j)
+                    random_panel(lanes, 2, 1, seed, stream, scratch.panel_ids.ctypes.data, depth // 4, w)
                 if verify:
-                    squares[:] = np.float32(0.0)
+                    squares.fill(np.float32(0.0))
                     for start in range(0, dim, DEPTH_BLOCK):
                         here = min(DEPTH_BLOCK, dim - start)
-                        add_block_squares(lanes, panels[p, start:].ctypes.data, here, squares.ctypes.data)
-                    finish_panel_factors(lanes, squares.ctypes.data, panel_factors[p].ctypes.data)
+                        add_block_squares(lanes, w + start * 4 * width, here, squares.ctypes.data)
+                    factors = scratch.panel_factors.ctypes.data + p * factor_bytes
+                    finish_panel_factors(lanes, squares.ctypes.data, factors)
             for block in range(blocks):
-                x = packed[block].ctypes.data
+                x = packed.ctypes.data + block * x_block_bytes
                 row = block * rows
+                row_factors = inputs.factors.ctypes.data + 4 * row
+                block_factor = inputs.block_factors.ctypes.data + 4 * block
                 for p in range(in_group):
-                    w = panels[p].ctypes.data
-                    bit = group_first + p * 2 * lanes
+                    w = panels.ctypes.data + p * panel_bytes
+                    bit = group_first + p * width
                     out = bits.ctypes.data + row * row_bytes + bit // 8
-                    row_factors, block_factor = factors[row:].ctypes.data, block_factors[block:].ctypes.data
-                    neuron_factors = panel_factors[p].ctypes.data
+                    factors = scratch.panel_factors.ctypes.data + p * factor_bytes
                     if last_start == 0:
                         undecided = finish_tile(
                             lanes, rows, fused, 0, verify, x, w, depth, partial, out, row_bytes,
-                            row_factors, block_factor, neuron_factors, suspects,
+                            row_factors, block_factor, factors, suspects,
                         )  # fmt: skip
                     else:
-                        partial_tile(lanes, rows, fused, 1, x, w, DEPTH_BLOCK, partial)
-                        for k in range(DEPTH_BLOCK, last_start, DEPTH_BLOCK):
-                            x_at, w_at = x + k * 4 * rows, w + k * 8 * lanes
-                            partial_tile(lanes, rows, fused, 0, x_at, w_at, DEPTH_BLOCK, partial)
-                        x_at, w_at = x + last_start * 4 * rows, w + last_start * 8 * lanes
+                        scratch.partial.fill(np.float32(0.0))
+                        for k in range(0, last_start, DEPTH_BLOCK):
+                            x_at, w_at = x + k * 4 * rows, w + k * 4 * width
+                            partial_tile(lanes, rows, fused, x_at, w_at, DEPTH_BLOCK, partial)
+                        x_at, w_at = x + last_start * 4 * rows, w + last_start * 4 * width
                         undecided = finish_tile(
-                            lanes, rows, fused, 1, verify, x_at, w_at, depth - last_start, partial, out,
-                            row_bytes, row_factors, block_factor, neuron_factors, suspects,
+                            lanes, rows, fused, 1, verify, x_at, w_at, last_depth, partial, out, row_bytes,
+                            row_factors, block_factor, factors, suspects,
                         )  # fmt: skip
                     if undecided != 0:
-                        neuron = first + group_first + p * 2 * lanes
                         settled += settle_tile(
-                            inputs.rows, row, weights, neuron, panels[p], scratch.suspects, scratch.neuron,
-                            bits, bit,
+                            inputs.rows, row, weights, first + bit, panels[p], scratch.suspects,
+                            scratch.neuron, bits, bit,
                         )  # fmt: skip
         return settled
 

@@ -44,15 +44,16 @@ def _fma_scalar(emit, scale, value, shift, out):
 
 
 def _fma_rows(scale, values, shift, out):
-    """out[i, k] = fma(scale[k], values[i, k], shift[i, k]) in fp32, rounded once."""
-    for i in range(values.shape[0]):
-        for k in range(values.shape[1]):
-            _fma_scalar(
-                scale[k:].ctypes.data,
-                values[i, k:].ctypes.data,
-                shift[i, k:].ctypes.data,
-                out[i, k:].ctypes.data,
-            )
+    """out[i, k] = fma(scale[k], values[i, k], shift[i, k]) in fp32, rounded once; C-contiguous arrays."""
+    dim = len(scale)
+    for place in range(out.size):
+        at = 4 * place
+        _fma_scalar(
+            scale.ctypes.data + at % (4 * dim),
+            values.ctypes.data + at,
+            shift.ctypes.data + at,
+            out.ctypes.data + at,
+        )
 
 
 fma_rows = compiled(_fma_rows)

@@ -13,7 +13,7 @@ from .compiling import compiled
 def _pack_weights(weights, panels):
     """Rows of fp32 weights (count, d) as float64 panels (groups, d, G); what is beyond is zero."""
     width = panels.shape[2]
-    panels[:] = 0.0
+    panels.fill(0.0)
     for r in range(len(weights)):
         for k in range(weights.shape[1]):
             panels[r // width, k, r % width] = np.float64(weights[r, k])
