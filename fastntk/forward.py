@@ -67,19 +67,15 @@ def activation_pattern(
     array([[ True, False],
            [False, False]])
     """
-    neurons, masked = _masked_inputs(X, network, mask, seed, draw, row_ids)
+    X = validation.as_matrix(X, "X")
+    neurons = as_network(network, X)._neurons
     options = checked_options(threads, memory_limit, progress)
-    sums = NeuronSums(
-        neurons, [PatternBits], len(masked), options=options, result_bytes=_packed_bytes(neurons, masked)
-    )
-    inputs = sums.pack(masked)
-    packed = np.zeros((len(inputs), -(-neurons.width // 8)), np.uint8)
+    shape = len(X), -(-neurons.width // 8)
+    sums = NeuronSums(neurons, [PatternBits], len(X), options=options, result_bytes=shape[0] * shape[1])
+    inputs = sums.pack(masking.sample(mask, X, seed=seed, draw=draw, row_ids=row_ids))
+    packed = np.zeros(shape, np.uint8)
     sums.run([inputs], packed=packed)
-    return ActivationPattern(inputs.spread_rows(packed), neurons.width)
-
-
-def _packed_bytes(neurons, masked):
-    return len(masked) * -(-neurons.width // 8)
+    return ActivationPattern(packed, neurons.width)
 
 
 @in_ieee_arithmetic
@@ -102,15 +98,10 @@ def outputs(
     >>> fn.outputs([[1.0], [-1.0]], network=net)
     array([0. , 0.5])
     """
-    neurons, masked = _masked_inputs(X, network, mask, seed, draw, row_ids)
-    options = checked_options(threads, memory_limit, progress)
-    sums = NeuronSums(neurons, [OutputSums], len(masked), options=options)
-    inputs = sums.pack(masked)
-    (total,) = sums.run([inputs])
-    return inputs.spread_rows(total * (neurons.scale / np.sqrt(neurons.width)))
-
-
-def _masked_inputs(X, network, mask, seed, draw, row_ids):
     X = validation.as_matrix(X, "X")
     neurons = as_network(network, X)._neurons
-    return neurons, masking.sample(mask, X, seed=seed, draw=draw, row_ids=row_ids)
+    options = checked_options(threads, memory_limit, progress)
+    sums = NeuronSums(neurons, [OutputSums], len(X), options=options)
+    inputs = sums.pack(masking.sample(mask, X, seed=seed, draw=draw, row_ids=row_ids))
+    (total,) = sums.run([inputs])
+    return inputs.spread_rows(total * (neurons.scale / np.sqrt(neurons.width)))

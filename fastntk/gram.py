@@ -183,10 +183,15 @@ def _quantities(layers, hidden, output):
 
 def _combined(sums, layers, neurons, products, *inputs):
     """The kernel from the sums over neurons, the hidden layer's first, and products(*inputs)."""
-    width = neurons.width
+    if layers != "hidden":
+        sums[-1] *= neurons.scale**2 / neurons.width
     if layers == "output":
-        return sums[0] * (neurons.scale**2 / width)
-    # counts / width is the mean of b b'; the constant a_r^2 is 1 for random signs
-    square = 1.0 if neurons.constant_square is None else neurons.constant_square
-    hidden = products(*inputs) * (sums[0] / width) * square
-    return hidden if layers == "hidden" else hidden + sums[1] * (neurons.scale**2 / width)
+        return sums[0]
+    counts, hidden = sums[0], products(*inputs)
+    counts /= neurons.width  # the mean of b b', or of a_r^2 b b'
+    hidden *= counts
+    if neurons.constant_square not in (None, 1.0):
+        hidden *= neurons.constant_square
+    if layers == "both":
+        hidden += sums[1]
+    return hidden

@@ -6,11 +6,12 @@ from functools import cached_property
 import numpy as np
 
 from . import validation
+from .engine.environment import in_ieee_arithmetic
 from .engine.neurons import Neurons, read_only
 
 MAX_WIDTH = 2**31 - 1  # coactivation counts are int32
 MAX_DIM = 2**20
-MAX_OUTPUT_WEIGHT = 1e60  # sums of squares stay finite
+SMALLEST_OUTPUT_WEIGHT = 1e-60  # squares, and sums of the largest ones, stay in range
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +32,8 @@ class Network:
     seed : int
         Seed of the weights, from 0 to 2^64 - 1.
     scale : float
-        Standard deviation of the weights.  Patterns and the hidden-layer kernel do not depend on it;
-        outputs are proportional to it and the output-layer kernel to its square.
+        Standard deviation of the weights, from 1e-60 to 1e60.  Patterns and the hidden-layer kernel do
+        not depend on it; outputs are proportional to it and the output-layer kernel to its square.
 
     Raises
     ------
@@ -64,12 +65,13 @@ class Network:
             "width": validation.as_count(self.width, "width", high=MAX_WIDTH),
             "dim": validation.as_count(self.dim, "dim", high=MAX_DIM),
             "seed": validation.as_seed(self.seed),
-            "scale": validation.as_positive(self.scale, "scale"),
+            "scale": validation.as_positive(self.scale, "scale", low=1e-60, high=1e60),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
     @classmethod
+    @in_ieee_arithmetic
     def from_arrays(cls, W, a):
         """A network with given weights.
 
@@ -79,7 +81,7 @@ class Network:
             Hidden weights, rounded to float32 (no copy where they are float32 and C-contiguous already:
             do not change them while the network is in use).
         a : array_like (m,)
-            Output weights, kept in float64.
+            Output weights, kept in float64; the largest magnitude 0 or from 1e-60 to 1e60.
 
         Examples
         --------
@@ -88,15 +90,17 @@ class Network:
         Network.from_arrays(W=<2 x 2>, a=<2>)
         """
         weights = validation.as_matrix(W, "W")
-        if np.ndim(a) == 2:
+        a = validation.as_array(a, "a")
+        if a.ndim == 2:
             raise ValueError(
-                f"a has shape {np.shape(a)}; it must have one dimension (m,): networks have one output."
+                f"a has shape {a.shape}; it must have one dimension (m,): networks have one output."
             )
         output_weights = validation.as_vector(a, "a", length=len(weights))
         largest = float(np.abs(output_weights).max())
-        if largest > MAX_OUTPUT_WEIGHT:
+        if largest and not SMALLEST_OUTPUT_WEIGHT <= largest <= 1 / SMALLEST_OUTPUT_WEIGHT:
             raise ValueError(
-                f"a holds a magnitude of {largest:.3g}; it must not exceed {MAX_OUTPUT_WEIGHT:.0e}."
+                f"a holds magnitudes up to {largest:g}; the largest must be 0 or from "
+                f"{SMALLEST_OUTPUT_WEIGHT:g} to {1 / SMALLEST_OUTPUT_WEIGHT:g}."
             )
         network = cls(width=weights.shape[0], dim=weights.shape[1])
         object.__setattr__(network, "_given_weights", read_only(weights))
@@ -113,6 +117,7 @@ class Network:
         """Whether the weights are made from the seed rather than given."""
         return self._given_weights is None
 
+    @in_ieee_arithmetic
     def weights(self, start=0, stop=None):
         """Hidden weights of the neurons start .. stop - 1, (stop - start, dim) float64."""
         start, stop = self._neuron_range(start, stop)

@@ -10,7 +10,7 @@ SEED_LIMIT = 1 << 64
 
 def as_matrix(value, name, *, columns=None, dtype=np.float32):
     """A finite real (n, d) array as a C-contiguous float array; the input is never written."""
-    array = np.asarray(value)
+    array = as_array(value, name)
     if array.dtype.kind not in "fiub":
         raise TypeError(
             f"{name} has dtype {array.dtype}; it must be a real number type (float, integer or bool). "
@@ -37,7 +37,7 @@ def as_matrix(value, name, *, columns=None, dtype=np.float32):
 
 def as_vector(value, name, *, length=None, dtype=np.float64):
     """A finite real 1-d array."""
-    array = np.asarray(value)
+    array = as_array(value, name)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} has dtype {array.dtype}; it must be a real number type.")
     if array.ndim != 1:
@@ -46,6 +46,14 @@ def as_vector(value, name, *, length=None, dtype=np.float64):
         raise ValueError(f"{name} has length {len(array)}; {length} is expected.")
     require_finite(array, name)
     return np.ascontiguousarray(array, dtype)
+
+
+def as_array(value, name):
+    """np.asarray that names the argument."""
+    try:
+        return np.asarray(value)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"{name} is not an array: {error}") from None
 
 
 def require_finite(array, name, when=""):
@@ -80,14 +88,18 @@ def as_seed(value, name="seed"):
     return as_count(value, name, low=0, high=SEED_LIMIT - 1)
 
 
-def as_positive(value, name):
-    """A finite real number above zero."""
+def as_positive(value, name, *, low=0.0, high=math.inf):
+    """A finite real number above zero, from ``low`` to ``high``."""
+    if isinstance(value, (bool, np.bool_, str)) or not np.isrealobj(value):
+        raise TypeError(f"{name} is {value!r}; it must be a positive number.")
     try:
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} is {value!r}; it must be a positive number.") from None
     if not (math.isfinite(number) and number > 0):
         raise ValueError(f"{name} is {number}; it must be finite and above 0.")
+    if not low <= number <= high:
+        raise ValueError(f"{name} is {number}; it must be from {low:g} to {high:g}.")
     return number
 
 

@@ -131,8 +131,8 @@ class WeightedCoactivation(FixedPointGram):
     def _add_partial(self, chunk):
         rows, columns = chunk.bits(0), chunk.bits(len(self.inputs) - 1)
         squares = self.neurons.output_weights(chunk.first, chunk.count) ** 2
-        for start in range(0, chunk.count, RELU_BLOCK):
-            weights = squares[start : start + RELU_BLOCK]
+        for start, count in chunk.blocks():
+            weights = squares[start : start + count]
             self.kernels.sums.unpack_bits(rows, start, weights, self.weighted)
             self.kernels.sums.unpack_bits(columns, start, np.ones(len(weights)), self.plain)
             self.kernels.ordered_product(
@@ -215,8 +215,10 @@ class ActivationCounts:
         return 8 * n
 
     def add(self, chunk):
-        bits = chunk.bits(0)[: len(self.counts)]
-        self.counts += np.bitwise_count(bits).sum(axis=1, dtype=np.int64)
+        bits = chunk.bits(0)
+        for start in range(0, len(self.counts), 256):  # in blocks: no second pattern
+            rows = slice(start, min(start + 256, len(self.counts)))
+            self.counts[rows] += np.bitwise_count(bits[rows]).sum(axis=1, dtype=np.int64)
 
     def merge(self, other):
         self.counts += other.counts
@@ -232,15 +234,15 @@ class PatternBits:
 
     def __init__(self, kernels, inputs, neurons, packed):
         self.packed = packed
+        self.places = inputs[0].places
 
     @staticmethod
     def nbytes(kernels, n, p):
         return 0  # the array is the caller's
 
     def add(self, chunk):
-        bits = chunk.bits(0)
         first, size = chunk.first // 8, -(-chunk.count // 8)
-        self.packed[:, first : first + size] = bits[: len(self.packed), :size]
+        self.packed[self.places, first : first + size] = chunk.bits(0)[: len(chunk.inputs[0]), :size]
 
     def merge(self, other):
         pass  # both wrote into the same array
@@ -270,7 +272,9 @@ class FixedPoint:
         self.totals += other.totals
 
     def finish(self):
-        return self.totals / self.row_scale[:, None] / self.column_scale[:, None, :]
+        sums = self.totals / self.row_scale[:, None]
+        sums /= self.column_scale[:, None, :]
+        return sums
 
 
 def mirrored(upper):

@@ -4,19 +4,25 @@ import numpy as np
 
 CHUNK = 16384  # neurons in a float partial sum: part of the definition of every float result
 RELU_BLOCK = 384  # neurons whose preactivations are held at a time (whole panels on every path)
+OUTPUT_WEIGHT_BYTES = 80  # for each neuron of a chunk, while its signs are made
+
+
+class Stopped(Exception):
+    """Raised in a worker whose sweep has been stopped."""
 
 
 class Chunk:
     """The neurons [first, first + count) of a network, seen by one worker.
 
     ``bits(k)`` and ``relu_blocks()`` evaluate input k of ``inputs`` (rows, or rows and columns) into
-    buffers that the next call reuses.
+    buffers that the next call reuses.  ``stopped()`` is asked between blocks of neurons.
     """
 
-    def __init__(self, kernels, neurons, inputs):
+    def __init__(self, kernels, neurons, inputs, stopped=lambda: False):
         self.kernels = kernels
         self.neurons = neurons
         self.inputs = inputs
+        self.stopped = stopped
         self.first = self.count = 0
         self._bits = [None] * len(inputs)
         self._bits_current = [False] * len(inputs)
@@ -53,6 +59,13 @@ class Chunk:
             self._bits_current[k] = True
         return bits
 
+    def blocks(self):
+        """(first within the chunk, count) of each block of RELU_BLOCK neurons."""
+        for start in range(0, self.count, RELU_BLOCK):
+            if self.stopped():
+                raise Stopped
+            yield start, min(RELU_BLOCK, self.count - start)
+
     def relu_blocks(self):
         """Blocks of neurons in order: (first within the chunk, count, [rectified preactivations]).
 
@@ -63,8 +76,7 @@ class Chunk:
         if self._panels is None:
             self._panels = np.empty((RELU_BLOCK // width, dim, width))
             self._relu = [np.empty(kernels.product_shape(RELU_BLOCK, len(side))) for side in self.inputs]
-        for start in range(0, self.count, RELU_BLOCK):
-            count = min(RELU_BLOCK, self.count - start)
+        for start, count in self.blocks():
             kernels.sums.pack_weights(self.neurons.rows(self.first + start, count, kernels), self._panels)
             for side, relu in zip(self.inputs, self._relu, strict=True):
                 relu[:] = 0.0
@@ -84,7 +96,7 @@ def clear_beyond(bits, count):
 
 def nbytes_chunk(kernels, dim, sizes, needs):
     """Bytes of one worker's buffers for inputs of the given sizes."""
-    total = 0
+    total = OUTPUT_WEIGHT_BYTES * CHUNK
     if "bits" in needs:
         total += kernels.pattern_scratch_bytes(dim)
         total += sum(int(np.prod(kernels.bits_shape(n, CHUNK))) for n in sizes)

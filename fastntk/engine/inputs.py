@@ -11,12 +11,14 @@ class PackedInputs:
     """One side of a Gram matrix: rows x~ (n, d) float32, the zero rows taken out.
 
     The pattern, the outputs and every kernel entry of a zero row are zero, so zero rows never enter a
-    sweep; ``active`` says where the others stand.
+    sweep (unless there are no others); ``active`` says where the others stand.
     """
 
     def __init__(self, masked, kernels):
         self.total = len(masked)
-        self.active = np.flatnonzero((masked != 0).any(axis=1))
+        self.active = np.flatnonzero(masked.any(axis=1))
+        if not len(self.active):
+            self.active = np.zeros(1, int)  # no kernel has to know about empty inputs
         self.rows = read_only(masked if len(self.active) == self.total else masked[self.active])
         self.kernels = kernels
 
@@ -38,6 +40,11 @@ class PackedInputs:
         """Integers e with ||x~_i|| <= 2^e_i, (n,)."""
         norms = np.sqrt((self.rows.astype(np.float64) ** 2).sum(axis=1)) * (1 + 1e-9)
         return np.frexp(norms)[1]
+
+    @property
+    def places(self):
+        """Where the rows stand: an index of the first axis of a result."""
+        return slice(None) if len(self) == self.total else self.active
 
     def spread_rows(self, values):
         """Results of the active rows at their places along the first axis, zeros elsewhere."""

@@ -3,7 +3,7 @@
 import queue
 import threading
 
-from .chunk import Chunk
+from .chunk import Chunk, Stopped
 from .environment import ieee_arithmetic
 from .threads import pool
 
@@ -25,7 +25,7 @@ def sweep(plan, kernels, neurons, inputs, make_accumulators, report=None):
         try:
             with ieee_arithmetic():
                 accumulators = make_accumulators()
-                chunk = Chunk(kernels, neurons, inputs)
+                chunk = Chunk(kernels, neurons, inputs, stop.is_set)
                 while not stop.is_set():
                     with take:
                         current = next(remaining, None)
@@ -36,6 +36,8 @@ def sweep(plan, kernels, neurons, inputs, make_accumulators, report=None):
                         accumulator.add(chunk)
                     done.put(current[1])
                 return accumulators
+        except Stopped:
+            return None  # the exception that stopped the sweep is on its way
         except BaseException:
             stop.set()  # the other workers need not go on
             raise

@@ -25,16 +25,21 @@ def to_panels(matrix, path):
     """The columns of (K, n) as panels (ceil(n / G), K, G) in float64, padded with zeros."""
     depth, n = matrix.shape
     width = group_width(path)
-    groups = -(-n // width)
-    padded = np.zeros((depth, groups * width))
-    padded[:, :n] = matrix
-    return np.ascontiguousarray(padded.reshape(depth, groups, width).transpose(1, 0, 2))
+    panels = np.zeros((-(-n // width), depth, width))
+    for group, panel in enumerate(panels):
+        here = matrix[:, group * width : (group + 1) * width]
+        panel[:, : here.shape[1]] = here
+    return panels
 
 
 def from_panels(panels, rows, columns):
     """The (rows, columns) matrix that the result panels (groups, >= rows, G) hold."""
-    joined = panels[:, :rows].transpose(1, 0, 2).reshape(rows, -1)
-    return np.ascontiguousarray(joined[:, :columns])
+    out = np.empty((rows, columns))
+    width = panels.shape[2]
+    for group, panel in enumerate(panels):
+        here = out[:, group * width : (group + 1) * width]
+        here[...] = panel[:rows, : here.shape[1]]
+    return out
 
 
 @vector_kernel
