@@ -15,9 +15,11 @@ import math
 import numpy as np
 
 from . import arccosine, masks, validation
+from .engine.environment import in_ieee_arithmetic
 from .sides import kernel_sides
 
 
+@in_ieee_arithmetic
 def ntk_limit(
     X,
     Y=None,
@@ -121,6 +123,7 @@ def ntk_limit(
     return total / draws
 
 
+@in_ieee_arithmetic
 def nngp_limit(
     X,
     Y=None,
@@ -158,6 +161,7 @@ def nngp_limit(
     )
 
 
+@in_ieee_arithmetic
 def width_error(X, *, width, mask=None, seed=0, draw=0, row_ids=None):
     """How far, in Frobenius norm, a hidden-layer kernel of this width is expected to be from its limit.
 
