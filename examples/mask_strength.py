@@ -20,7 +20,7 @@ def main(width=100_000):
     X = rng.standard_normal((200, 20))
     X /= np.linalg.norm(X, axis=1, keepdims=True)
     net = fn.Network(width, dim=20, seed=0)
-    print(f"{'kappa':>5}  {'lambda_min shared':>17}  {'lambda_max shared':>17}  {'mean diagonal, independent':>26}")
+    print("kappa  lambda_min shared  lambda_max shared  mean diagonal, independent")
     for kappa in (0.0, 0.2, 0.5, 1.0):
         mask = fn.GaussianMask(kappa)
         smallest, largest = extreme_eigenvalues(fn.ntk(X, network=net, mask=mask, draws=8, seed=1))
