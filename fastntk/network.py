@@ -1,8 +1,5 @@
 """What a network is: virtual weights made from a seed, or arrays of given weights."""
 
-from dataclasses import dataclass
-from functools import cached_property
-
 import numpy as np
 
 from . import validation
@@ -11,10 +8,9 @@ from .engine.neurons import Neurons, read_only
 
 MAX_WIDTH = 2**31 - 1  # coactivation counts are int32
 MAX_DIM = 2**20
-SMALLEST_OUTPUT_WEIGHT = 1e-60  # squares, and sums of the largest ones, stay in range
+SMALLEST_SCALE = SMALLEST_OUTPUT_WEIGHT = 1e-60  # squares, and sums of the largest ones, stay in range
 
 
-@dataclass(frozen=True, eq=False)
 class Network:
     """A two-layer ReLU network f(x) = width^{-1/2} sum_r a_r relu(w_r . x).
 
@@ -42,8 +38,8 @@ class Network:
 
     Notes
     -----
-    Source: arXiv 2602.17423, section 2 (the network).  Reproducible: the weights are the same 32 bits on
-    every machine and for every version of the wire format in ``fastntk/kernels/reference.py``.
+    Source: the network of arXiv 2602.17423.  Reproducible: the weights are the same 32 bits on every
+    machine, by the wire format described in ``fastntk.kernels.reference``.
 
     Examples
     --------
@@ -52,23 +48,13 @@ class Network:
     Network(width=1000000000, dim=64, seed=0, scale=1.0)
     """
 
-    width: int
-    dim: int
-    seed: int = 0
-    scale: float = 1.0
-
-    _given_weights = None
-    _given_output_weights = None
-
-    def __post_init__(self):
-        checked = {
-            "width": validation.as_count(self.width, "width", high=MAX_WIDTH),
-            "dim": validation.as_count(self.dim, "dim", high=MAX_DIM),
-            "seed": validation.as_seed(self.seed),
-            "scale": validation.as_positive(self.scale, "scale", low=1e-60, high=1e60),
-        }
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
+    def __init__(self, width, dim, *, seed=0, scale=1.0):
+        self._neurons = Neurons(
+            validation.as_count(width, "width", high=MAX_WIDTH),
+            validation.as_count(dim, "dim", high=MAX_DIM),
+            validation.as_seed(seed),
+            validation.as_positive(scale, "scale", low=SMALLEST_SCALE, high=1 / SMALLEST_SCALE),
+        )
 
     @classmethod
     @in_ieee_arithmetic
@@ -102,9 +88,8 @@ class Network:
                 f"a holds magnitudes up to {largest:g}; the largest must be 0 or from "
                 f"{SMALLEST_OUTPUT_WEIGHT:g} to {1 / SMALLEST_OUTPUT_WEIGHT:g}."
             )
-        network = cls(width=weights.shape[0], dim=weights.shape[1])
-        object.__setattr__(network, "_given_weights", read_only(weights))
-        object.__setattr__(network, "_given_output_weights", read_only(output_weights))
+        network = cls(*weights.shape)
+        network._neurons = Neurons(*weights.shape, 0, 1.0, read_only(weights), read_only(output_weights))
         return network
 
     def __repr__(self):
@@ -115,7 +100,27 @@ class Network:
     @property
     def is_virtual(self):
         """Whether the weights are made from the seed rather than given."""
-        return self._given_weights is None
+        return self._neurons.given_weights is None
+
+    @property
+    def width(self):
+        """Number of hidden neurons m."""
+        return self._neurons.width
+
+    @property
+    def dim(self):
+        """Number of input features d."""
+        return self._neurons.dim
+
+    @property
+    def seed(self):
+        """Seed of the virtual weights."""
+        return self._neurons.seed
+
+    @property
+    def scale(self):
+        """Standard deviation of the virtual weights."""
+        return self._neurons.scale
 
     @in_ieee_arithmetic
     def weights(self, start=0, stop=None):
@@ -134,12 +139,6 @@ class Network:
             self.width if stop is None else validation.as_count(stop, "stop", low=start + 1, high=self.width)
         )
         return start, stop
-
-    @cached_property
-    def _neurons(self):
-        return Neurons(
-            self.width, self.dim, self.seed, self.scale, self._given_weights, self._given_output_weights
-        )
 
 
 def as_network(network, X=None):

@@ -34,6 +34,7 @@ def kernel_sides(X, Y=None, *, mask=None, row_ids=None, column_ids=None, share_m
     row_mask, column_mask = mask if _is_pair(mask) else (mask, mask)
     masking.as_mask(row_mask, "mask[0]" if _is_pair(mask) else "mask")
     masking.as_mask(column_mask, "mask[1]" if _is_pair(mask) else "mask")
+    share_masks = validation.as_flag(share_masks, "share_masks")
     X = validation.as_matrix(X, "X")
     rows = Side(X, row_mask, validation.as_ids(row_ids, "row_ids", len(X)), ROW_MASK_STREAM, "X")
     if Y is None:

@@ -30,9 +30,13 @@ def as_matrix(value, name, *, columns=None, dtype=np.float32):
     require_finite(array, name)
     with np.errstate(over="ignore"):
         converted = np.ascontiguousarray(array, dtype)
-    if converted.dtype == np.float32 and array.dtype.itemsize > 4:
-        require_finite(converted, name, f"after rounding to float32 (largest {np.finfo(np.float32).max:.3g})")
-    return converted
+    if not (overflowed := ~np.isfinite(converted)).any():
+        return converted
+    row, column = (int(i) for i in np.argwhere(overflowed)[0])
+    raise ValueError(
+        f"{name} is not finite after rounding to float32: {name}[{row}, {column}] is {array[row, column]} and "
+        f"the largest float32 is {np.finfo(np.float32).max:.3g}. Scale {name} down."
+    )
 
 
 def as_vector(value, name, *, length=None, dtype=np.float64):
@@ -50,6 +54,8 @@ def as_vector(value, name, *, length=None, dtype=np.float64):
 
 def as_array(value, name):
     """np.asarray that names the argument."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array; fill it first: {name}.filled(value).")
     try:
         return np.asarray(value)
     except ValueError as error:  # rows of different lengths
@@ -105,9 +111,16 @@ def as_positive(value, name, *, low=0.0, high=math.inf):
 
 def as_choice(value, name, choices):
     """One of the strings ``choices``."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, choices))}.")
     return value
+
+
+def as_flag(value, name):
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is {value!r}; it must be True or False.")
+    return bool(value)
 
 
 def as_ids(value, name, length):

@@ -32,11 +32,16 @@ COMMON = {
     "X missing": ({"X": None}, TypeError, "X has dtype object; real"),
     "X NaN": ({"X": NAN}, ValueError, "X; not finite; X[2, 1] is nan; Remove or impute"),
     "X infinite": ({"X": INF}, ValueError, "X; not finite; X[3, 0] is -inf"),
-    "X beyond float32": ({"X": np.full((4, 3), 1e39)}, ValueError, "X; not finite; float32; X[0, 0] is"),
+    "X beyond float32": (
+        {"X": np.full((4, 3), 1e39)},
+        ValueError,
+        "X; not finite; float32; X[0, 0] is 1e+39; Scale X down",
+    ),
     "X integer beyond float32": ({"X": [[10**400, 1, 1]]}, TypeError, "X has dtype object; real"),
     "X complex": ({"X": X + 0j}, TypeError, "X has dtype complex128; real"),
     "X of objects": ({"X": X.astype(object)}, TypeError, "X has dtype object; real; np.asarray"),
     "X of strings": ({"X": [["a", "b", "c"]]}, TypeError, "X has dtype <U1; real"),
+    "X a masked array": ({"X": np.ma.array(X, mask=X > 0)}, TypeError, "X is a masked array; X.filled"),
     "X of dates": ({"X": np.zeros((2, 3), "M8[s]")}, TypeError, "X has dtype datetime64; real"),
     "X of other features": ({"X": X[:, :2]}, ValueError, "X has 2 features; dim=3"),
     "network missing": ({"network": None}, TypeError, "network is None; Network"),
@@ -101,6 +106,7 @@ DRAWS = {
     "draws a fraction": ({"draws": 2.0}, TypeError, "draws is 2.0; integer"),
     "layers unknown": ({"layers": "all"}, ValueError, "layers is 'all'; 'hidden', 'output', 'both'"),
     "layers none": ({"layers": None}, ValueError, "layers is None; 'hidden', 'output', 'both'"),
+    "layers an array": ({"layers": np.array(["hidden", "both"])}, ValueError, "layers is array; 'hidden'"),
     "layers a list": ({"layers": ["hidden"]}, ValueError, "layers is ['hidden']; 'hidden', 'output', 'both'"),
 }
 
@@ -123,6 +129,7 @@ CROSS = {
     ),
     "column_ids without Y": ({"column_ids": [0, 1, 2, 3]}, ValueError, "column_ids; without Y; row_ids"),
     "column_ids too few": ({"Y": X, "column_ids": [0]}, ValueError, "column_ids has shape (1,); 4 rows"),
+    "share_masks a word": ({"Y": X, "share_masks": "no"}, TypeError, "share_masks is 'no'; True or False"),
     "three masks": ({"mask": (None, None, None)}, TypeError, "mask is (None, None, None); None or a mask"),
     "row mask wrong": ({"mask": ("x", None)}, TypeError, "mask[0] is 'x'; GaussianMask"),
     "column mask wrong": ({"mask": (None, "x")}, TypeError, "mask[1] is 'x'; GaussianMask"),

@@ -22,6 +22,13 @@ class PackedInputs:
         self.rows = read_only(masked if len(self.active) == self.total else masked[self.active])
         self.kernels = kernels
 
+    def prepare(self, needs):
+        """Pack now what ``needs`` will ask for: workers that start together would each pack their own."""
+        if "bits" in needs:
+            self.pattern_inputs  # noqa: B018
+        if "relu" in needs:
+            self.feature_panels, self.norm_exponents  # noqa: B018
+
     def __len__(self):
         return len(self.rows)
 

@@ -24,7 +24,7 @@ class NeuronSums:
         self.progress = options.progress
         self.done, self.total = 0, neurons.width * sweeps
         dim, sizes = neurons.dim, [n for n in (rows, columns) if n is not None]
-        needs = {need for quantity in quantities for need in quantity.needs}
+        self.needs = needs = {need for quantity in quantities for need in quantity.needs}
         worker_bytes = nbytes_chunk(kernels, dim, sizes, needs)
         worker_bytes += sum(quantity.nbytes(kernels, rows, columns or 1) for quantity in quantities)
         shared_bytes = sum(nbytes_packed(n, dim, kernels, needs) for n in sizes)
@@ -41,7 +41,9 @@ class NeuronSums:
 
     def pack(self, masked):
         """Masked inputs (n, d) float32 as :meth:`run` takes them."""
-        return PackedInputs(masked, self.kernels)
+        inputs = PackedInputs(masked, self.kernels)
+        inputs.prepare(self.needs)
+        return inputs
 
     def run(self, inputs, **extra):
         """The finished sums, one array for each quantity, for [rows] or [rows, columns]."""

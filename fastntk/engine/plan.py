@@ -1,6 +1,7 @@
 """The plan of a sweep: how many threads, which neuron ranges, and whether the memory is there."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil
@@ -31,7 +32,7 @@ def make_plan(width, *, exact, shared_bytes, worker_bytes, threads=None, memory_
     threads there are as many as processors, fewer where that does not fit the memory.  ``subject``
     says in words what is large, for the error.
     """
-    limit = psutil.virtual_memory().available if memory_limit is None else memory_limit
+    limit = available_memory() if memory_limit is None else memory_limit
     wanted = threads or min(available_cpus(), MAX_THREADS)
     wanted = min(wanted, -(-width // CHUNK) if not exact else -(-width // 512))
     fitting = int((limit - shared_bytes) // worker_bytes)
@@ -47,6 +48,16 @@ def make_plan(width, *, exact, shared_bytes, worker_bytes, threads=None, memory_
     wanted = min(wanted, fitting)
     ranges = even_ranges(width, wanted) if exact else fixed_ranges(width)
     return Plan(wanted, ranges, shared_bytes + worker_bytes * wanted)
+
+
+def available_memory(control_group=Path("/sys/fs/cgroup")):
+    """Bytes this process may still take: the machine's, or what its container leaves."""
+    available = psutil.virtual_memory().available
+    try:
+        limit, used = (int((control_group / name).read_text()) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):  # no container, or "max"
+        return available
+    return min(available, max(limit - used, 0))
 
 
 def fixed_ranges(width):

@@ -44,8 +44,9 @@ def sweep(plan, kernels, neurons, inputs, make_accumulators, report=None):
         finally:
             done.put(None)
 
-    workers = [pool().submit(work) for _ in range(plan.threads)]
+    workers = []
     try:
+        workers += [pool().submit(work) for _ in range(plan.threads)]
         running = len(workers)
         while running:
             try:
@@ -65,6 +66,8 @@ def sweep(plan, kernels, neurons, inputs, make_accumulators, report=None):
             if not worker.cancelled():
                 worker.exception()  # wait: nothing may still write into the caller's arrays
         raise
+    finally:
+        del workers  # a future keeps its exception, the exception this frame: no cycle, no late memory
     merged = results[0]
     for other in results[1:]:
         for left, right in zip(merged, other, strict=True):

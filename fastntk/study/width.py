@@ -4,11 +4,10 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-import psutil
 import scipy.linalg
 
 from .. import validation as check
-from ..engine.plan import describe_bytes
+from ..engine.plan import available_memory, describe_bytes
 from ..gram import ntk
 from ..limit import ntk_limit, width_error
 from ..masks import GaussianMask
@@ -183,7 +182,7 @@ def width_study(
 
 def _require_memory(needed, memory_limit, rows):
     """Raise before anything is computed; the kernels' own needs are checked by ``ntk``."""
-    limit = psutil.virtual_memory().available if memory_limit is None else memory_limit
+    limit = available_memory() if memory_limit is None else memory_limit
     if needed > limit:
         source = "memory_limit" if memory_limit is not None else "available memory"
         raise MemoryError(

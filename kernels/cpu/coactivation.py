@@ -1,6 +1,6 @@
 """Counts of neurons active on two samples: and, population count, add, in a register tile."""
 
-from .compiling import compiled, source_digest
+from .compiling import compiled
 from .simd import i64, vector_kernel
 
 BITS_PER_BLOCK = 16384  # 2 KB of each row at a time ...
@@ -39,10 +39,9 @@ def make_coactivation(path):
     (n, n') int32 is added to.  n is a multiple of count_rows, n' of count_columns and the bytes of a
     row of 64.  With ``upper`` only entries on or above the diagonal are complete.
     """
-    version, lanes, tile_rows, tile_columns = source_digest(), path.lanes, path.count_rows, path.count_columns
+    lanes, tile_rows, tile_columns = path.lanes, path.count_rows, path.count_columns
 
     def coactivation(p, q, count, upper, counts):
-        version  # a part of the cache key
         p_stride, q_stride, counts_stride = p.shape[1], q.shape[1], counts.shape[1] * 4
         for start in range(0, count, BITS_PER_BLOCK):
             here = min(BITS_PER_BLOCK, count - start)

@@ -9,20 +9,21 @@ logger = logging.getLogger("fastntk")
 
 
 @cache
-def source_digest():
-    """A hash of the kernel sources.
-
-    Numba's disk cache looks only at the file of the function itself; kernels mention this string, so
-    an edit of any helper file makes a new cache entry.
-    """
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+def _source_digest():
+    """A hash of the kernel sources."""
+    sources = sorted(Path(__file__).parent.parent.rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
 
 
 def compiled(function):
-    """``numba.njit`` without the GIL and with the disk cache; without it where no folder is writable."""
+    """``numba.njit`` without the GIL and with the disk cache; without it where no folder is writable.
+
+    Numba renews a cached function when its own file changes.  Kernels use helpers of other files, so the
+    name that the cache goes by carries a hash of them all.
+    """
     from numba import njit
 
+    function.__qualname__ += "." + _source_digest()
     try:
         return njit(function, nogil=True, cache=True, error_model="numpy")
     except RuntimeError as error:  # "cannot cache function: no locator available"

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from .compiling import compiled, source_digest
+from .compiling import compiled
 from .exact_sign import is_positive
 from .layout import DEPTH_BLOCK
 from .philox import random_panel
@@ -177,11 +177,10 @@ def make_pattern(path, checked=True):
     little bit order, for ``count`` neurons rounded up to a whole panel; ``weights`` is (m, d) fp32, or
     (0, d) where they are the virtual ones of ``seed``.  Returns the number of signs settled exactly.
     """
-    version, lanes, rows, fused = source_digest(), path.lanes, path.forward_rows, path.fused
+    lanes, rows, fused = path.lanes, path.forward_rows, path.fused
     verify = int(checked)
 
     def pattern(inputs, weights, seed, stream, first, count, scratch, bits):
-        version  # a part of the cache key
         packed, panels, squares = inputs.packed, scratch.panels, scratch.squares
         blocks, depth = packed.shape[0], packed.shape[1]
         dim, width = inputs.rows.shape[1], 2 * lanes

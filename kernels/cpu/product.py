@@ -10,7 +10,7 @@ again, so that one product can feed the next.
 
 import numpy as np
 
-from .compiling import compiled, source_digest
+from .compiling import compiled
 from .simd import f64, vector_kernel
 
 _DOUBLE = f64(1).element
@@ -72,10 +72,9 @@ def make_ordered_product(path):
     a (ga, >= depth, G), b (gb, >= depth, G), c (gb, ga * G, G) float64: the first ``depth`` rows of the
     operands are added.  With ``upper`` only entries on or above the diagonal are complete.
     """
-    version, lanes = source_digest(), path.lanes
+    lanes = path.lanes
 
     def ordered_product(a, b, depth, upper, c):
-        version  # a part of the cache key
         half, width = lanes // 2, a.shape[2]
         row_bytes = 8 * width
         for right in range(len(b)):

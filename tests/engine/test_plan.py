@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastntk.engine.chunk import CHUNK
-from fastntk.engine.plan import checked_options, describe_bytes, even_ranges, fixed_ranges, make_plan
+from fastntk.engine.plan import (
+    available_memory,
+    checked_options,
+    describe_bytes,
+    even_ranges,
+    fixed_ranges,
+    make_plan,
+)
 
 
 @given(width=st.integers(1, 10**7), threads=st.integers(1, 64))
@@ -85,3 +92,15 @@ def test_bytes_in_words(count, text):
 def test_bad_options(options, message):
     with pytest.raises((TypeError, ValueError), match=message):
         checked_options(*options)
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "left"),
+    [("5000", "2000", 3000), ("5000", "9000", 0), ("max", "2000", None), (None, None, None)],
+)
+def test_a_container_limits_the_available_memory(tmp_path, limit, used, left):
+    if limit is not None:
+        (tmp_path / "memory.max").write_text(f"{limit}\n")
+        (tmp_path / "memory.current").write_text(f"{used}\n")
+    available = available_memory(tmp_path)
+    assert available == left if left is not None else available > 10**6
