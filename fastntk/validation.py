@@ -34,8 +34,8 @@ def as_matrix(value, name, *, columns=None, dtype=np.float32):
         return converted
     row, column = (int(i) for i in np.argwhere(overflowed)[0])
     raise ValueError(
-        f"{name} is not finite after rounding to float32: {name}[{row}, {column}] is {array[row, column]} and "
-        f"the largest float32 is {np.finfo(np.float32).max:.3g}. Scale {name} down."
+        f"{name} is not finite after rounding to float32: {name}[{row}, {column}] is {array[row, column]} "
+        f"and the largest float32 is {np.finfo(np.float32).max:.3g}. Scale {name} down."
     )
 
 
