@@ -1,5 +1,6 @@
 """What all masks have in common: sampling by row id, moments, checks; the distributions are in masks.py."""
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import numpy as np
@@ -33,7 +34,7 @@ class Spread(NamedTuple):
     variance_of_square: np.ndarray
 
 
-class Mask:
+class Mask(ABC):
     """What all masks do; the distributions below fill in ``_apply`` and ``_spread``."""
 
     def sample(self, X, *, seed=0, draw=0, row_ids=None, stream=ROW_MASK_STREAM):
@@ -112,11 +113,13 @@ class Mask:
                     f"give one for each feature, or a single number."
                 )
 
+    @abstractmethod
     def _apply(self, X, ids, seed, stream, draw):
-        raise NotImplementedError
+        """Masked rows X, (n, d) float32, with ids (n,) uint64."""
 
+    @abstractmethod
     def _spread(self, X):
-        raise NotImplementedError
+        """``Spread`` of (n, d) float64 rows X."""
 
 
 @in_ieee_arithmetic

@@ -101,6 +101,28 @@ print(plain)
     assert run_script(code, cwd=tmp_path) == digest
 
 
+PROCESSORS = {
+    "avx2": ("haswell", "+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+bmi,+bmi2"),
+    "plain": ("x86-64", "+sse,+sse2"),
+}
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the processors are x86-64")
+@pytest.mark.parametrize("path", PROCESSORS)
+def test_compiled_for_a_lesser_processor(tmp_path, digest, path):
+    """Not only shorter vectors: no instruction beyond AVX2, or beyond SSE2 and without fused multiply-add."""
+    name, features = PROCESSORS[path]
+    code = """
+    import sys
+    from fastntk.kernels import load
+    assert load().name == sys.argv[1]
+    print(digest())
+    """
+    environment = {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
+    found = run_script(code, path, cwd=tmp_path, NUMBA_CACHE_DIR=str(tmp_path), **environment)
+    assert found == digest
+
+
 def test_no_writable_cache_directory(tmp_path, digest):
     """Files stand where folders would be made, which stops even root; the kernels compile all the same."""
     import fastntk

@@ -58,7 +58,7 @@ class PackedInputs:
         if len(self) == self.total:
             return values
         out = np.zeros((self.total, *values.shape[1:]), values.dtype)
-        out[self.active] = values
+        out[self.places] = values
         return out
 
 
