@@ -123,7 +123,9 @@ def ntk(
     total = np.zeros((len(rows.X), len(columns.X)))
     for draw in range(draws):
         inputs = [sums.pack(side.masked(seed, draw)) for side in sides]
-        K = _combined(sums.run(inputs), layers, neurons, inner_products, inputs[0], inputs[-1])
+        K = _combined(
+            sums.run(inputs), layers, neurons, inner_products, inputs[0], inputs[-1], sums.plan.threads
+        )
         K = inputs[-1].spread_rows(inputs[0].spread_rows(K).T).T
         total += K
     return total / draws
@@ -180,13 +182,13 @@ def _quantities(layers, hidden, output):
     return {"hidden": [hidden], "output": [output], "both": [hidden, output]}[layers]
 
 
-def _combined(sums, layers, neurons, products, *inputs):
-    """The kernel from the sums over neurons, the hidden layer's first, and products(*inputs)."""
+def _combined(sums, layers, neurons, products, *arguments):
+    """The kernel from the sums over neurons, the hidden layer's first, and products(*arguments)."""
     if layers != "hidden":
         sums[-1] *= neurons.scale**2 / neurons.width
     if layers == "output":
         return sums[0]
-    counts, hidden = sums[0], products(*inputs)
+    counts, hidden = sums[0], products(*arguments)
     counts /= neurons.width  # the mean of b b', or of a_r^2 b b'
     hidden *= counts
     if neurons.constant_square not in (None, 1.0):

@@ -5,13 +5,32 @@ The bits of a BLAS product change with threads, tiles and processors; these depe
 
 import numpy as np
 
+from .accumulators import mirrored
+from .environment import ieee_arithmetic
+from .threads import pool
 
-def inner_products(rows, columns):
-    """x~_i . x~_j, (n, p) float64, of packed inputs; exactly symmetric where both are the same."""
-    kernels = rows.kernels
+
+def inner_products(rows, columns, threads=1):
+    """x~_i . x~_j, (n, p) float64, of packed inputs.
+
+    Where both sides are the same, one triangle is computed and mirrored: a chain of fma is symmetric.
+    """
+    kernels, left, right = rows.kernels, rows.feature_panels, columns.feature_panels
+    symmetric = rows is columns
     out = np.zeros(kernels.product_shape(len(rows), len(columns)))
-    kernels.ordered_product(rows.feature_panels, columns.feature_panels, rows.rows.shape[1], False, out)
-    return kernels.from_panels(out, len(rows), len(columns))
+
+    def every_so_many(first):
+        """A worker's share: groups of columns, interleaved as they grow longer in a triangle."""
+        with ieee_arithmetic():
+            for group in range(first, len(right), threads):
+                needed = left[: group + 1] if symmetric else left
+                here = slice(group, group + 1)
+                kernels.ordered_product(needed, right[here], left.shape[1], False, out[here])
+
+    for worker in [pool().submit(every_so_many, first) for first in range(threads)]:
+        worker.result()
+    products = kernels.from_panels(out, len(rows), len(columns))
+    return mirrored(products) if symmetric else products
 
 
 def square_norms(inputs):
