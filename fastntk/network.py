@@ -88,8 +88,9 @@ class Network:
                 f"a holds magnitudes up to {largest:g}; the largest must be 0 or from "
                 f"{SMALLEST_OUTPUT_WEIGHT:g} to {1 / SMALLEST_OUTPUT_WEIGHT:g}."
             )
-        network = cls(*weights.shape)
-        network._neurons = Neurons(*weights.shape, 0, 1.0, read_only(weights), read_only(output_weights))
+        width, dim = weights.shape
+        network = cls(width, dim)
+        network._neurons = Neurons(width, dim, 0, 1.0, read_only(weights), read_only(output_weights))
         return network
 
     def __repr__(self):
