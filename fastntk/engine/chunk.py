@@ -29,7 +29,6 @@ class Chunk:
         self._scratch = None
         self._panels = None
         self._relu = []
-        self.settled = 0  # signs that took more than fp32
 
     def move_to(self, first, count):
         self.first, self.count = first, count
@@ -45,7 +44,7 @@ class Chunk:
             self._bits[k] = self.kernels.empty(shape, np.uint8, fill=0)
         bits = self._bits[k]
         if not self._bits_current[k]:
-            self.settled += self.kernels.pattern(
+            self.kernels.pattern(
                 self.inputs[k].pattern_inputs,
                 self.neurons.kernel_weights,
                 np.uint64(self.neurons.seed),

@@ -55,9 +55,13 @@ def available_memory(control_group=Path("/sys/fs/cgroup")):
     available = psutil.virtual_memory().available
     try:
         limit, used = (int((control_group / name).read_text()) for name in ("memory.max", "memory.current"))
+        lines = (control_group / "memory.stat").read_text().splitlines()
     except (OSError, ValueError):  # no container, or "max"
         return available
-    return min(available, max(limit - used, 0))
+    files = sum(
+        int(line.split()[1]) for line in lines if line.startswith("inactive_file ")
+    )  # given up at need
+    return min(available, max(limit - used + files, 0))
 
 
 def fixed_ranges(width):
