@@ -76,7 +76,7 @@ def prefix_square_sum(rows):
 
 
 def pattern_inputs(rows, path):
-    """Pack (n, d) fp32 rows, none of them zero."""
+    """Pack (n, d) fp32 rows."""
     n, dim = rows.shape
     depth = round_up(dim, 4)
     blocks = -(-n // path.forward_rows)
@@ -91,6 +91,7 @@ def pattern_inputs(rows, path):
     bound = UNIT_ROUNDOFF / (1 - roundings * UNIT_ROUNDOFF) * np.sqrt(prefix_square_sum(scaled)) * slack
     if not path.fused:
         bound *= 2  # the products round too, and their magnitudes add up to at most sqrt(S_x S_w)
+    bound[~rows.any(axis=1)] = -1  # a zero row gives 0 exactly, which no magnitude is at or below
     factors = bound.astype(np.float32)[last]
     return PatternInputs(rows, packed, factors, factors.reshape(blocks, -1).max(axis=1))
 

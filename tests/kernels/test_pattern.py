@@ -113,6 +113,12 @@ def test_nearly_orthogonal_pairs(kernels, scale):
     assert not bits[2, 0]
 
 
+def test_zero_rows_are_decided_without_a_second_look(kernels):
+    bits, settled = pattern(kernels, np.zeros((20, 7)), count=500)
+    assert not bits.any()
+    assert settled == 0
+
+
 def test_bits_beyond_the_bound_are_never_settled(kernels):
     """The certificate is tight enough: on random data about d u sqrt(...) of the signs need float64."""
     X = np.random.default_rng(0).standard_normal((200, 64)).astype(np.float32)
