@@ -17,6 +17,7 @@ from contextlib import contextmanager
 
 from . import _version
 from .datafiles import INSTALL_HINT
+from .datasets import PREPROCESSINGS
 
 WIDTHS = (1_000, 10_000, 100_000, 1_000_000)
 KAPPAS = (0.0, 0.1, 0.3, 0.6)
@@ -210,7 +211,7 @@ def _add_study(commands):
     )
     data.add_argument(
         "--preprocess",
-        choices=("unit", "standardize", "none"),
+        choices=PREPROCESSINGS,
         default="unit",
         help="unit (default): rows of norm 1; standardize: features of mean 0 and variance 1, then unit",
     )

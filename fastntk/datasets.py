@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import validation
 from .datafiles import INSTALL_HINT, READERS, DataError, read_file
 
 BUILT_IN = ("digits", "iris", "wine", "breast_cancer", "diabetes", "linnerud")
@@ -100,6 +101,7 @@ def preprocess(features, how):
     -------
     (n, d) float64
     """
+    validation.as_choice(how, "how", PREPROCESSINGS)
     X = np.array(features, float)
     if how == "none":
         return X

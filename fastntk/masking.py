@@ -139,10 +139,9 @@ def sample(mask, X, *, seed=0, draw=0, row_ids=None, stream=ROW_MASK_STREAM, nam
     mask._check_features(X.shape[1], name)
     masked = np.empty_like(X)
     step = max(1, VALUES_PER_BLOCK // X.shape[1])
-    with np.errstate(over="ignore", under="ignore"):
-        for start in range(0, len(X), step):
-            rows = slice(start, start + step)
-            masked[rows] = mask._apply(X[rows], ids[rows], seed, stream, draw)
+    for start in range(0, len(X), step):
+        rows = slice(start, start + step)
+        masked[rows] = mask._apply(X[rows], ids[rows], seed, stream, draw)
     validation.require_finite(
         masked, name, f"in float32 after {type(mask).__name__} (seed {seed}, draw {draw})"
     )

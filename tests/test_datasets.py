@@ -300,3 +300,8 @@ def test_standardize_does_not_see_units():
     np.testing.assert_allclose(
         preprocess(scaled, "standardize"), preprocess(FEATURES, "standardize"), atol=1e-8
     )
+
+
+def test_an_unknown_preprocessing_is_refused():
+    with pytest.raises(ValueError, match="how is 'whiten'; it must be one of 'unit', 'standardize', 'none'"):
+        preprocess(np.eye(2), "whiten")

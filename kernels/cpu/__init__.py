@@ -51,13 +51,6 @@ class CpuKernels:
         return make_pattern(self.path)
 
     @cached_property
-    def unchecked_pattern(self):
-        """The forward pass without its certificate: what the certificate costs is measured against it."""
-        from .forward import make_pattern
-
-        return make_pattern(self.path, checked=False)
-
-    @cached_property
     def coactivation(self):
         from .coactivation import make_coactivation
 

@@ -117,10 +117,6 @@ class Value:
         """Float <=, true for NaN."""
         return self._compare("fcmp_unordered", "<=", other)
 
-    def equals(self, other):
-        """Integer ==."""
-        return self._compare("icmp_signed", "==", other)
-
     def differs(self, other):
         """Integer !=."""
         return self._compare("icmp_signed", "!=", other)
@@ -158,10 +154,6 @@ class Emitter:
 
     def constant(self, llvm_type, number):
         return Value(self, _constant(llvm_type, number))
-
-    def lane_numbers(self, llvm_type, step=1, start=0):
-        """The vector start, start + step, start + 2 step, ..."""
-        return Value(self, ir.Constant(llvm_type, [start + step * lane for lane in range(llvm_type.count)]))
 
     def load(self, llvm_type, address, offset=0, align=4):
         load = self.builder.load(self._pointer(address, offset, llvm_type))
