@@ -82,14 +82,16 @@ def activation_pattern(
 def outputs(
     X, *, network, mask=None, seed=0, draw=0, row_ids=None, threads=None, memory_limit=None, progress=None
 ):
-    """Network outputs f(x~_i) = m^{-1/2} sum_r a_r relu(w_r . x~_i), (n,) float64.
+    """Network outputs f_c(x~_i) = m^{-1/2} sum_r a_rc relu(w_r . x~_i).
 
-    Arguments as in :func:`activation_pattern`, errors as in :func:`fastntk.ntk`.
+    (n, q) float64 for a network of q outputs, (n,) for one.  Arguments as in :func:`activation_pattern`,
+    errors as in :func:`fastntk.ntk`.
 
     Notes
     -----
-    Evaluated in float64 at the float32-rounded masked inputs.  Cost O(m n d) float64 operations, memory
-    independent of the width; the same bits for any number of threads.
+    Evaluated in float64 at the float32-rounded masked inputs.  Cost O(m n (d + q)) float64 operations,
+    memory independent of the width; the same bits for any number of threads, and for each output those of
+    a network that has no other.
 
     Examples
     --------
@@ -97,11 +99,14 @@ def outputs(
     >>> net = fn.Network.from_arrays([[1.0], [-1.0], [2.0], [3.0]], [1.0, 1.0, 1.0, -1.0])
     >>> fn.outputs([[1.0], [-1.0]], network=net)
     array([0. , 0.5])
+    >>> fn.outputs([[1.0], [-1.0]], network=fn.Network(width=10_000, dim=1, outputs=10)).shape
+    (2, 10)
     """
     X = validation.as_matrix(X, "X")
     neurons = as_network(network, X)._neurons
     options = checked_options(threads, memory_limit, progress)
-    sums = NeuronSums(neurons, [OutputSums], len(X), options=options)
+    sums = NeuronSums(neurons, [OutputSums], len(X), values=neurons.outputs, options=options)
     inputs = sums.pack(masking.sample(mask, X, seed=seed, draw=draw, row_ids=row_ids))
     (total,) = sums.run([inputs])
-    return inputs.spread_rows(total * (neurons.scale / np.sqrt(neurons.width)))
+    total *= neurons.scale / np.sqrt(neurons.width)
+    return inputs.spread_rows(total if neurons.outputs > 1 else total[:, 0])

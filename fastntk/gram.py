@@ -1,5 +1,7 @@
 """The empirical neural tangent kernel of a network: Gram matrix, cross-Gram and diagonal."""
 
+import sys
+
 import numpy as np
 
 from . import validation
@@ -13,7 +15,7 @@ from .engine.accumulators import (
 )
 from .engine.environment import in_ieee_arithmetic
 from .engine.neuron_sums import NeuronSums
-from .engine.plan import checked_options
+from .engine.plan import Options, checked_options
 from .engine.products import inner_products, square_norms
 from .kernels.reference import DRAW_LIMIT
 from .network import as_network
@@ -47,7 +49,8 @@ def ntk(
         output:  K_ij = (1/m) sum_r relu(w_r . x~_i) relu(w_r . x~_j)
         both:    their sum,
 
-    averaged over ``draws`` independent masks.
+    with a_r^2 the mean of a_rc^2 over the outputs c where there are several (K is then the mean of the
+    kernels of the single outputs), averaged over ``draws`` independent masks.
 
     Parameters
     ----------
@@ -116,8 +119,7 @@ def ntk(
     draws, seed = _checked_draws(draws, seed, layers)
     options = checked_options(threads, memory_limit, progress)
 
-    counts = CoactivationCounts if neurons.constant_square is not None else WeightedCoactivation
-    quantities = _quantities(layers, counts, ReluGram)
+    quantities = _quantities(layers, _counts(neurons), ReluGram)
     sums = NeuronSums(neurons, quantities, len(rows.X), len(columns.X), options=options, sweeps=draws)
     sides = [rows] if columns is rows else [rows, columns]
     total = np.zeros((len(rows.X), len(columns.X)))
@@ -170,6 +172,17 @@ def ntk_diag(
         diagonal = _combined(sums.run([inputs]), layers, neurons, square_norms, inputs)
         total += inputs.spread_rows(diagonal)
     return total / draws
+
+
+def nbytes_ntk(network, rows, threads):
+    """Bytes that the hidden-layer kernel of so many rows takes, its result included."""
+    options = Options(threads, memory_limit=sys.maxsize)
+    return NeuronSums(network._neurons, [_counts(network._neurons)], rows, rows, options=options).plan.nbytes
+
+
+def _counts(neurons):
+    """What the hidden-layer kernel adds up."""
+    return CoactivationCounts if neurons.constant_square is not None else WeightedCoactivation
 
 
 def _checked_draws(draws, seed, layers):

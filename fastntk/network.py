@@ -8,16 +8,18 @@ from .engine.neurons import Neurons, read_only
 
 MAX_WIDTH = 2**31 - 1  # coactivation counts are int32
 MAX_DIM = 2**20
+MAX_OUTPUTS = 2**16
 SMALLEST_SCALE = SMALLEST_OUTPUT_WEIGHT = 1e-60  # squares, and sums of the largest ones, stay in range
 
 
 class Network:
-    """A two-layer ReLU network f(x) = width^{-1/2} sum_r a_r relu(w_r . x).
+    """A two-layer ReLU network f_c(x) = width^{-1/2} sum_r a_rc relu(w_r . x), c = 0 .. outputs - 1.
 
-    ``Network(width, dim)`` has *virtual* weights: w_r = scale * z_r with z_r standard normal and a_r a
-    random sign, each a function of (seed, r, feature) alone.  They are made where they are needed and
-    never stored, so a network of 10^9 neurons costs no memory, and a wider network of the same seed
-    begins with the neurons of a narrower one.  :meth:`from_arrays` takes weights of your own.
+    ``Network(width, dim)`` has *virtual* weights: w_r = scale * z_r with z_r standard normal and a_rc a
+    random sign, each a function of (seed, r, feature or output) alone.  They are made where they are
+    needed and never stored, so a network of 10^9 neurons costs no memory, and a network of the same seed
+    that is wider or has more outputs begins with the neurons and outputs of the smaller one.
+    :meth:`from_arrays` takes weights of your own.
 
     Parameters
     ----------
@@ -25,6 +27,8 @@ class Network:
         Number of hidden neurons m, from 1 to 2^31 - 1.
     dim : int
         Number of input features d, from 1 to 2^20.
+    outputs : int
+        Number of outputs q, from 1 to 2^16.
     seed : int
         Seed of the weights, from 0 to 2^64 - 1.
     scale : float
@@ -46,14 +50,17 @@ class Network:
     >>> import fastntk as fn
     >>> fn.Network(width=10**9, dim=64, seed=0)
     Network(width=1000000000, dim=64, seed=0, scale=1.0)
+    >>> fn.Network(width=1000, dim=64, outputs=10).output_weights(stop=5).shape
+    (5, 10)
     """
 
-    def __init__(self, width, dim, *, seed=0, scale=1.0):
+    def __init__(self, width, dim, *, outputs=1, seed=0, scale=1.0):
         self._neurons = Neurons(
             validation.as_count(width, "width", high=MAX_WIDTH),
             validation.as_count(dim, "dim", high=MAX_DIM),
             validation.as_seed(seed),
             validation.as_positive(scale, "scale", low=SMALLEST_SCALE, high=1 / SMALLEST_SCALE),
+            outputs=validation.as_count(outputs, "outputs", high=MAX_OUTPUTS),
         )
 
     @classmethod
@@ -66,22 +73,20 @@ class Network:
         W : array_like (m, d)
             Hidden weights, rounded to float32 (no copy where they are float32 and C-contiguous already:
             do not change them while the network is in use).
-        a : array_like (m,)
-            Output weights, kept in float64; the largest magnitude 0 or from 1e-60 to 1e60.
+        a : array_like (m,) or (m, q)
+            Output weights, kept in float64; the largest magnitude 0 or from 1e-60 to 1e60.  A column for
+            each output; (m, 1) is one output like (m,).
 
         Examples
         --------
         >>> import fastntk as fn
         >>> fn.Network.from_arrays([[1.0, 0.0], [0.0, 1.0]], [1.0, -1.0])
         Network.from_arrays(W=<2 x 2>, a=<2>)
+        >>> fn.Network.from_arrays([[1.0, 0.0], [0.0, 1.0]], [[1.0, -1.0, 0.5], [0.0, 1.0, 2.0]])
+        Network.from_arrays(W=<2 x 2>, a=<2 x 3>)
         """
         weights = validation.as_matrix(W, "W")
-        a = validation.as_array(a, "a")
-        if a.ndim == 2:
-            raise ValueError(
-                f"a has shape {a.shape}; it must have one dimension (m,): networks have one output."
-            )
-        output_weights = validation.as_vector(a, "a", length=len(weights))
+        output_weights = validation.as_columns(a, "a", length=len(weights), high=MAX_OUTPUTS)
         largest = float(np.abs(output_weights).max())
         if largest and not SMALLEST_OUTPUT_WEIGHT <= largest <= 1 / SMALLEST_OUTPUT_WEIGHT:
             raise ValueError(
@@ -95,8 +100,12 @@ class Network:
 
     def __repr__(self):
         if self.is_virtual:
-            return f"Network(width={self.width}, dim={self.dim}, seed={self.seed}, scale={self.scale})"
-        return f"Network.from_arrays(W=<{self.width} x {self.dim}>, a=<{self.width}>)"
+            outputs = f"outputs={self.outputs}, " if self.outputs > 1 else ""
+            return (
+                f"Network(width={self.width}, dim={self.dim}, {outputs}seed={self.seed}, scale={self.scale})"
+            )
+        outputs = f" x {self.outputs}" if self.outputs > 1 else ""
+        return f"Network.from_arrays(W=<{self.width} x {self.dim}>, a=<{self.width}{outputs}>)"
 
     @property
     def is_virtual(self):
@@ -112,6 +121,11 @@ class Network:
     def dim(self):
         """Number of input features d."""
         return self._neurons.dim
+
+    @property
+    def outputs(self):
+        """Number of outputs q."""
+        return self._neurons.outputs
 
     @property
     def seed(self):
@@ -130,9 +144,13 @@ class Network:
         return self.scale * self._neurons.rows(start, stop - start).astype(np.float64)
 
     def output_weights(self, start=0, stop=None):
-        """Output weights of the neurons start .. stop - 1, (stop - start,) float64."""
+        """Output weights of the neurons start .. stop - 1, float64.
+
+        (stop - start,) for one output, (stop - start, q) for several.
+        """
         start, stop = self._neuron_range(start, stop)
-        return self._neurons.output_weights(start, stop - start)
+        weights = self._neurons.output_weights(start, stop - start)
+        return weights if self.outputs > 1 else weights[:, 0]
 
     def _neuron_range(self, start, stop):
         start = validation.as_count(start, "start", low=0, high=self.width - 1)

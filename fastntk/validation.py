@@ -52,6 +52,31 @@ def as_vector(value, name, *, length=None, dtype=np.float64):
     return np.ascontiguousarray(array, dtype)
 
 
+def as_columns(value, name, *, length, high=None):
+    """A finite real array (length,) or (length, q), q from 1 to ``high``, as (length, q) float64."""
+    array = as_array(value, name)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} has dtype {array.dtype}; it must be a real number type.")
+    if array.ndim not in (1, 2):
+        raise ValueError(
+            f"{name} has shape {array.shape}; it must have one dimension ({length},), or two ({length}, q) "
+            f"for q outputs."
+        )
+    if array.ndim == 1:
+        return as_vector(array, name, length=length)[:, np.newaxis]
+    if len(array) != length:
+        hint = f" Transpose it: {name}.T." if array.shape[1] == length else ""
+        raise ValueError(f"{name} has {len(array)} rows (shape {array.shape}); {length} are expected.{hint}")
+    if not 1 <= array.shape[1] <= (high or array.shape[1]):
+        limit = "at least 1" if high is None else f"from 1 to {high}"
+        raise ValueError(
+            f"{name} has {array.shape[1]} columns (shape {array.shape}), one for each output; "
+            f"it must have {limit}."
+        )
+    require_finite(array, name)
+    return np.ascontiguousarray(array, np.float64)
+
+
 def as_array(value, name):
     """np.asarray that names the argument."""
     if isinstance(value, np.ma.MaskedArray):

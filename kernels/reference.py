@@ -16,6 +16,9 @@ standard normals of features 4q .. 4q+3 by Box-Muller, (x0, x1) the first two an
 two, using only integer operations and correctly rounded fp32 add, multiply, fma and sqrt.  The
 stream layout and the polynomials are pinned by golden values in the tests: a change is a new
 version of the format.
+
+Signs of output weights are bits of the words of their own stream: one call serves 128 neurons of one
+output, with the call's number in place of the id and the output's in place of feature // 4.
 """
 
 import math
@@ -27,6 +30,8 @@ WEIGHT_STREAM = 0  # the weights of a virtual network, draw 0
 SIGN_STREAM = 1  # the signs of its output weights, draw 0
 ROW_MASK_STREAM = 2  # masks of the rows of a Gram matrix
 COLUMN_MASK_STREAM = 3  # masks of its columns, where they are drawn apart from the rows
+BATCH_STREAM = 4  # the order of the rows in an epoch of mini-batches, draw = epoch
+HOLD_OUT_STREAM = 5  # which rows of a data set are held out for testing, draw 0
 
 DRAW_LIMIT = 1 << 28  # draws are numbered below this
 SIGNS_PER_CALL = 128  # one Philox call gives the output signs of 128 neurons
@@ -160,18 +165,30 @@ def normals(seed, ids, dim, stream, draw=0):
     return np.ascontiguousarray(z.reshape(len(ids), -1)[:, :dim])
 
 
-def output_signs(seed, ids):
+def output_signs(seed, ids, output=0):
     """Output weights +1 / -1 (float64) of the neurons ``ids`` of a virtual network.
 
-    Neuron r reads bit r % 32 of word (r % 128) // 32 of the Philox call with id r // 128; a set bit
-    is -1.
+    (len(ids),) for one output, (len(ids), len(output)) for an array of them.  Neuron r reads bit r % 32
+    of word (r % 128) // 32 of the Philox call with id r // 128 and block ``output``; a set bit is -1.
     """
-    ids = np.asarray(ids, np.uint64)
+    ids, output = np.asarray(ids, np.uint64), np.asarray(output, np.uint64)
     calls, place = np.unique(ids // np.uint64(SIGNS_PER_CALL), return_inverse=True)
-    drawn = words(seed, calls, 4, SIGN_STREAM)
-    word = drawn[place, (ids % np.uint64(SIGNS_PER_CALL) // np.uint64(32)).astype(np.intp)]
+    ids, calls = (array.reshape(-1, *[1] * output.ndim) for array in (ids, calls))
+    counter = (calls & np.uint64(0xFFFFFFFF), calls >> np.uint64(32), output, stream_word(SIGN_STREAM, 0))
+    drawn = np.stack(philox(counter, (seed & 0xFFFFFFFF, seed >> 32)), axis=1)
+    word = drawn[place, (ids % np.uint64(SIGNS_PER_CALL) // np.uint64(32)).astype(np.intp).ravel()]
     bit = word >> (ids % np.uint64(32)).astype(np.uint32) & np.uint32(1)
     return 1.0 - 2.0 * bit
+
+
+def shuffled(seed, ids, stream, draw=0):
+    """The rows ``ids`` in random order: indices into ``ids``.
+
+    Rows are sorted by the first two words of their block, the second one high; equal ones by id.
+    """
+    ids = np.asarray(ids, np.uint64)
+    low, high = words(seed, ids, 2, stream, draw).T.astype(np.uint64)
+    return np.lexsort((ids, high << np.uint64(32) | low))
 
 
 # ---------------------------------------------------------------------- sums over the neurons
@@ -208,8 +225,8 @@ def relu_gram(H, G):
 
 
 def outputs(H, a):
-    """sum_r a_r relu(H[i, r])."""
-    return np.array([math.fsum(a * np.maximum(h, 0.0)) for h in H])
+    """sum_r a[r, c] relu(H[i, r]), (n, q) for output weights (m, q)."""
+    return np.array([[math.fsum(column * np.maximum(h, 0.0)) for column in a.T] for h in H])
 
 
 def ordered_product(A, B, C):
@@ -227,3 +244,40 @@ def ordered_product(A, B, C):
                 total = float(Fraction(total) + Fraction(float(A[k, i])) * Fraction(float(B[k, j])))
             out[i, j] = total
     return out
+
+
+# ---------------------------------------------------------------------------- gradient products
+def words_of_samples(P):
+    """words[p, r] = the bits P[64p + j, r], j = 0 .. 63 from the lowest, as uint64; rows beyond are 0."""
+    P = np.asarray(P, bool)
+    padded = np.zeros((-len(P) % 64 + len(P), P.shape[1]), bool)
+    padded[: len(P)] = P
+    packed = np.packbits(padded.reshape(-1, 64, P.shape[1]), axis=1, bitorder="little")
+    return np.ascontiguousarray(packed.transpose(0, 2, 1)).view("<u8")[:, :, 0].astype(np.uint64)
+
+
+def hidden_gradient(P, a, u, X):
+    """G[r, k] = sum_ic P[i, r] a[r, c] u[i, c] X[i, k], (m, d), each sum rounded once."""
+    X = np.asarray(X, float)
+    return np.array(
+        [
+            [math.fsum((own * u[active] * column[active, None]).ravel()) for column in X.T]
+            for own, active in zip(a, np.asarray(P, bool).T, strict=True)
+        ]
+    )
+
+
+def output_gradient(H, u):
+    """g[r, c] = sum_i u[i, c] relu(H[i, r]), (m, q)."""
+    return np.array([[math.fsum(column * np.maximum(h, 0.0)) for column in u.T] for h in H.T])
+
+
+def hidden_tangent(P, a, V, X):
+    """f[i, c] = sum_r P[i, r] a[r, c] (V[r] . X[i]), (n, q); the output layer's is ``outputs``."""
+    V = np.asarray(V, float)
+    return np.array(
+        [
+            [math.fsum((column[active, None] * V[active] * x).ravel()) for column in a.T]
+            for x, active in zip(np.asarray(X, float), np.asarray(P, bool), strict=True)
+        ]
+    )

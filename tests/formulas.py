@@ -37,10 +37,16 @@ def roundings(dim, width):
 
 
 def hidden_kernel(X, Y, W, a):
-    """(x . y) mean_r a_r^2 1{w_r . x > 0} 1{w_r . y > 0}, the indicators those of exact real numbers."""
+    """(x . y) mean_r a_r^2 1{w_r . x > 0} 1{w_r . y > 0}, the indicators those of exact real numbers.
+
+    For a of shape (m, q), a_r^2 is the mean over the outputs: q more operations.
+    """
+    squares = np.square(a).reshape(len(W), -1)
+    outputs = squares.shape[1]
+    squares = squares.mean(axis=1)
     P, Q = reference.pattern(X, W).astype(float), reference.pattern(Y, W).astype(float)
-    values = (X @ Y.T) * ((P * np.square(a)) @ Q.T) / len(W)
-    return Entries(values, roundings(W.shape[1], len(W)) * norms(X, Y) * np.mean(np.square(a)))
+    values = (X @ Y.T) * ((P * squares) @ Q.T) / len(W)
+    return Entries(values, roundings(W.shape[1], len(W) + outputs) * norms(X, Y) * np.mean(squares))
 
 
 def output_kernel(X, Y, W, a=None):
@@ -59,9 +65,10 @@ KERNELS = {"hidden": hidden_kernel, "output": output_kernel, "both": both_kernel
 
 
 def outputs(X, W, a):
-    """m^{-1/2} sum_r a_r relu(w_r . x)."""
+    """m^{-1/2} sum_r a_r relu(w_r . x), for a of shape (m,) or (m, q)."""
     values = np.maximum(X @ W.T, 0) @ a / np.sqrt(len(W))
-    scale = np.linalg.norm(X, axis=1) * np.linalg.norm(W) * np.linalg.norm(a) / np.sqrt(len(W))
+    size = np.linalg.norm(X, axis=1) * np.linalg.norm(W) / np.sqrt(len(W))
+    scale = np.multiply.outer(size, np.linalg.norm(a, axis=0))
     return Entries(values, roundings(W.shape[1], len(W)) * scale)
 
 

@@ -40,6 +40,7 @@ def measured(call):
 
 NETWORK = fn.Network(width=100_000, dim=16)
 GENERAL = fn.Network.from_arrays(RNG.standard_normal((20_000, 16)), RNG.standard_normal(20_000))
+SEVERAL = fn.Network.from_arrays(RNG.standard_normal((20_000, 16)), RNG.standard_normal((20_000, 40)))
 DEEP = fn.Network(width=2000, dim=300)
 SEVERAL_THREADS = {"hidden", "diagonal", "pattern", "outputs"}
 # name: (function, shapes of the inputs and perhaps how often a row is zero, options)
@@ -61,6 +62,11 @@ CASES = {
     "pattern, zero rows": (fn.activation_pattern, [(1000, 16, 5)], {"network": NETWORK}),
     "outputs": (fn.outputs, [(1000, 16)], {"network": GENERAL}),
     "outputs, few rows": (fn.outputs, [(2, 16)], {"network": NETWORK}),
+    "several outputs": (fn.outputs, [(1000, 16)], {"network": fn.Network(100_000, 16, outputs=30)}),
+    "several outputs, few rows": (fn.outputs, [(2, 16)], {"network": SEVERAL}),
+    "more outputs than rows": (fn.outputs, [(30, 16, 5)], {"network": fn.Network(5000, 16, outputs=900)}),
+    "kernel of several outputs": (fn.ntk, [(700, 16)], {"network": SEVERAL, "layers": "both"}),
+    "diagonal of several outputs": (fn.ntk_diag, [(700, 16)], {"network": SEVERAL}),
     "outputs, masked": (fn.outputs, [(600, 300)], {"network": DEEP, "mask": MASK}),
 }
 

@@ -6,19 +6,18 @@ An accumulator is made for one worker from (kernels, inputs, neurons), ``inputs`
     needs           "bits", "relu" or both: what it asks a chunk for
     exact           whether any split of the neurons gives the same result (sums of integers), or only
                     the fixed chunks do (float partial sums)
-    nbytes(...)     what one worker's copy takes
+    nbytes(...)     what one worker's copy takes for a result (n, p)
     add(chunk)      add a range of neurons
     merge(other)    add another worker's sum: integer addition, so the order does not matter
     finish()        the sum, as float64
 """
 
-import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .chunk import RELU_BLOCK
+from .chunk import CHUNK, RELU_BLOCK
 
 if TYPE_CHECKING:
     from ..kernels.cpu import CpuKernels
@@ -110,13 +109,16 @@ class ReluGram(FixedPointGram):
 
 
 class WeightedCoactivation(FixedPointGram):
-    """(n, p) sums of a_r^2 over the neurons active on row i and on column j."""
+    """(n, p) sums of a_r^2 over the neurons active on row i and on column j.
+
+    Here and below a_r^2 is the mean of a_rc^2 over the outputs.
+    """
 
     needs = ("bits",)
 
     def __init__(self, kernels, inputs, neurons):
         exponents = [np.zeros(len(side), int) for side in inputs]
-        super().__init__(kernels, inputs, neurons.output_norm_bound**2, exponents)
+        super().__init__(kernels, inputs, neurons.output_square_bound, exponents)
         self.neurons = neurons
         width = kernels.group_width
         self.weighted = np.empty((kernels.groups(len(inputs[0])), RELU_BLOCK, width))
@@ -130,7 +132,7 @@ class WeightedCoactivation(FixedPointGram):
 
     def _add_partial(self, chunk):
         rows, columns = chunk.bits(0), chunk.bits(len(self.inputs) - 1)
-        squares = self.neurons.output_weights(chunk.first, chunk.count) ** 2
+        squares = self.neurons.output_squares(chunk.first, chunk.count)
         for start, count in chunk.blocks():
             weights = squares[start : start + count]
             self.kernels.sums.unpack_bits(rows, start, weights, self.weighted)
@@ -177,29 +179,61 @@ class WeightedActivation(FixedPointVector):
     needs = ("bits",)
 
     def __init__(self, kernels, inputs, neurons):
-        super().__init__(kernels, inputs, neurons.output_norm_bound**2, np.zeros(len(inputs[0]), int))
+        super().__init__(kernels, inputs, neurons.output_square_bound, np.zeros(len(inputs[0]), int))
         self.neurons = neurons
 
     def _add_partial(self, chunk):
-        squares = self.neurons.output_weights(chunk.first, chunk.count) ** 2
+        squares = self.neurons.output_squares(chunk.first, chunk.count)
         out = self.partial.reshape(-1)[: len(self.inputs[0])]
         self.kernels.sums.weighted_bit_count(chunk.bits(0), squares, out)
 
 
-class OutputSums(FixedPointVector):
-    """(n,) sums of a_r relu(h_ri) over unscaled weights."""
+class FixedPointOutputs(FixedPointSum):
+    """(n, q) sums, entry (i, c) bounded by ``bounds[c]`` 2^e_i, e the ``norm_exponents`` of the inputs."""
+
+    def __init__(self, kernels, inputs, bounds):
+        self.kernels = kernels
+        self.inputs = inputs
+        shape = (kernels.groups(len(inputs[0])), len(bounds), kernels.group_width)
+        self.partial = np.empty(shape)
+        self.fixed = FixedPoint(shape, bounds, np.zeros(1, int), inputs[0].norm_exponents)
+
+    @staticmethod
+    def nbytes(kernels, n, p):
+        """Two panels, a third while they are finished."""
+        return 24 * kernels.groups(n) * kernels.group_width * p
+
+    def finish(self):
+        sums = self.fixed.finish()
+        return np.ascontiguousarray(self.kernels.from_panels(sums, sums.shape[1], len(self.inputs[0])).T)
+
+
+class OutputSums(FixedPointOutputs):
+    """(n, q) sums of a_rc relu(h_ri) over unscaled weights, each output with the bits it has alone.
+
+    a are the output weights of ``neurons``, or those of ``weights_of``: other :class:`Neurons` of the
+    same width (``neurons.with_output_weights(V)``).
+    """
 
     needs = ("relu",)
 
-    def __init__(self, kernels, inputs, neurons):
-        bound = neurons.weight_norm_bound * neurons.output_norm_bound
-        super().__init__(kernels, inputs, bound, inputs[0].norm_exponents)
-        self.neurons = neurons
+    def __init__(self, kernels, inputs, neurons, weights_of=None):
+        self.neurons = neurons if weights_of is None else weights_of
+        super().__init__(kernels, inputs, neurons.weight_norm_bound * self.neurons.output_norm_bounds)
+
+    @staticmethod
+    def nbytes(kernels, n, p):
+        """And the output weights at hand, while the signs of the next ones are made."""
+        return FixedPointOutputs.nbytes(kernels, n, p) + 32 * (CHUNK + RELU_BLOCK * p)
 
     def _add_partial(self, chunk):
-        a = self.neurons.output_weights(chunk.first, chunk.count)
+        # the weights of a whole chunk for one output, of fewer neurons for several: about CHUNK numbers
+        neurons = RELU_BLOCK * -(-CHUNK // (RELU_BLOCK * self.neurons.outputs))
         for start, count, relu in chunk.relu_blocks():
-            self.kernels.sums.weighted_sum(relu[0], a[start : start + count], self.partial[:, 0])
+            place = start % neurons
+            if place == 0:
+                a = self.neurons.output_weights(chunk.first + start, min(neurons, chunk.count - start))
+            self.kernels.sums.weighted_sum(relu[0], a[place : place + count], self.partial)
 
 
 class ActivationCounts:
@@ -252,17 +286,20 @@ class PatternBits:
 
 
 class FixedPoint:
-    """int64 sums of float64 panels (groups, rows, G), entry (i, j) in units of 2^(e_i + f_j - shift)."""
+    """int64 sums of float64 panels (groups, rows, G), entry (i, j) in units of 2^(e_i + f_j - shift).
+
+    ``bound`` is one for all rows of the panels, or one for each.
+    """
 
     def __init__(self, shape, bound, row_exponents, column_exponents):
         groups, rows, width = shape
-        shift = 62 - max(math.frexp(bound)[1], SMALLEST_BOUND_EXPONENT)
+        shift = 62 - np.maximum(np.frexp(bound)[1], SMALLEST_BOUND_EXPONENT)
         row = np.zeros(rows, int)
         row[: len(row_exponents)] = row_exponents
         column = np.zeros(groups * width, int)
         column[: len(column_exponents)] = column_exponents
-        self.row_scale = np.ldexp(1.0, -row)
-        self.column_scale = np.ldexp(1.0, shift - column).reshape(groups, width)
+        self.row_scale = np.ldexp(1.0, shift - row)
+        self.column_scale = np.ldexp(1.0, -column).reshape(groups, width)
         self.totals = np.zeros(shape, np.int64)
 
     def add(self, kernels, partial):

@@ -13,11 +13,13 @@ class NeuronSums:
     """The quantities (accumulator classes) that one sweep over the neurons adds up.
 
     ``rows`` and ``columns`` are numbers of samples, ``columns`` None where a result has one value for
-    each row.  ``sweeps`` is how many times :meth:`run` will be called, for progress(done, total);
-    ``result_bytes`` is what the caller allocates besides.
+    each row, or as many as ``values`` says.  ``sweeps`` is how many times :meth:`run` will be called,
+    for progress(done, total); ``result_bytes`` is what the caller allocates besides.
     """
 
-    def __init__(self, neurons, quantities, rows, columns=None, *, options, sweeps=1, result_bytes=0):
+    def __init__(
+        self, neurons, quantities, rows, columns=None, *, options, values=1, sweeps=1, result_bytes=0
+    ):
         self.neurons = neurons
         self.quantities = quantities
         self.kernels = kernels = load()
@@ -26,9 +28,9 @@ class NeuronSums:
         dim, sizes = neurons.dim, [n for n in (rows, columns) if n is not None]
         self.needs = needs = {need for quantity in quantities for need in quantity.needs}
         worker_bytes = nbytes_chunk(kernels, dim, sizes, needs)
-        worker_bytes += sum(quantity.nbytes(kernels, rows, columns or 1) for quantity in quantities)
+        worker_bytes += sum(quantity.nbytes(kernels, rows, columns or values) for quantity in quantities)
         shared_bytes = sum(nbytes_packed(n, dim, kernels, needs) for n in sizes)
-        shared_bytes += 8 * rows * (columns or 1) * COPIES_AT_FINISH + result_bytes
+        shared_bytes += 8 * rows * (columns or values) * COPIES_AT_FINISH + result_bytes
         self.plan = make_plan(
             neurons.width,
             exact=all(quantity.exact for quantity in quantities),

@@ -28,11 +28,12 @@ def _rectify(H):
 
 
 def _weighted_sum(H, a, out):
-    """out[g, j] += a[r] H[g, r, j], r in order; out (groups, G)."""
+    """out[g, c, j] += a[r, c] H[g, r, j], r in order; out (groups, outputs, G)."""
     for g in range(H.shape[0]):
         for r in range(len(a)):
-            for j in range(H.shape[2]):
-                out[g, j] += a[r] * H[g, r, j]
+            for c in range(a.shape[1]):
+                for j in range(H.shape[2]):
+                    out[g, c, j] += a[r, c] * H[g, r, j]
 
 
 def _square_sum(H, count, out):

@@ -16,7 +16,8 @@ X = RNG.standard_normal((9, 5)).astype(np.float32)
 Y = RNG.standard_normal((4, 5)).astype(np.float32)
 WIDTH = 2 * CHUNK + 700
 WEIGHTS = RNG.standard_normal((WIDTH, 5)).astype(np.float32)
-OUTPUT_WEIGHTS = RNG.standard_normal(WIDTH)
+OUTPUT_WEIGHTS = RNG.standard_normal((WIDTH, 3))
+OTHER_WEIGHTS = RNG.standard_normal((WIDTH, 2))
 
 GRAMS = [acc.CoactivationCounts, acc.WeightedCoactivation, acc.ReluGram]
 VECTORS = [acc.ActivationCounts, acc.WeightedActivation, acc.ReluSquares, acc.OutputSums]
@@ -41,7 +42,7 @@ def accumulate(quantity, ranges, *sides):
 def expected(quantity, rows, columns):
     """The definition in plain float64, with the sum of magnitudes that bounds its rounding."""
     H, G = rows.astype(float) @ WEIGHTS.T.astype(float), columns.astype(float) @ WEIGHTS.T.astype(float)
-    P, Q, squares = (H > 0).astype(float), (G > 0).astype(float), OUTPUT_WEIGHTS**2
+    P, Q, squares = (H > 0).astype(float), (G > 0).astype(float), (OUTPUT_WEIGHTS**2).mean(axis=1)
     R, S = np.maximum(H, 0), np.maximum(G, 0)
     return {
         acc.CoactivationCounts: lambda: P @ Q.T,
@@ -97,6 +98,15 @@ def test_stated_bytes_cover_the_arrays(quantity):
     assert sum(array.nbytes for array in held) <= stated + 10_000  # scales and the like
 
 
+def test_outputs_with_other_weights_than_the_networks():
+    class Tangent(acc.OutputSums):
+        def __init__(self, kernels, inputs, neurons):
+            super().__init__(kernels, inputs, neurons, weights_of=neurons.with_output_weights(OTHER_WEIGHTS))
+
+    R = np.maximum(X.astype(float) @ WEIGHTS.T.astype(float), 0)
+    np.testing.assert_allclose(accumulate(Tangent, RANGES, X).finish(), R @ OTHER_WEIGHTS, atol=1e-9)
+
+
 def test_fixed_point_keeps_62_bits_of_the_bound():
     fixed = acc.FixedPoint((1, 2, 1), 3.0, np.array([0, 1]), np.array([5]))
     values = np.array([[[3.0 * 32], [-(3.0 * 64)]]])
@@ -105,6 +115,14 @@ def test_fixed_point_keeps_62_bits_of_the_bound():
     np.testing.assert_allclose(fixed.finish(), values * (1 + 2.0**-59), rtol=2.0**-53)
     assert np.abs(fixed.totals).max() < 2**62
     assert (fixed.totals != 0).all()
+
+
+def test_fixed_point_with_a_bound_for_each_row():
+    """A row keeps its own 62 bits beside one that is larger by far."""
+    fixed = acc.FixedPoint((1, 2, 1), np.array([1e40, 1e-40]), np.zeros(1, int), np.array([2]))
+    values = np.array([[[1e40], [-1e-40]]])
+    fixed.add(load(), values)
+    np.testing.assert_allclose(fixed.finish(), values, rtol=2.0**-53)
 
 
 def test_zero_rows_never_enter_a_sweep():

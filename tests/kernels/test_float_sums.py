@@ -46,19 +46,23 @@ def test_upper_triangle_of_a_symmetric_product(kernels):
 def test_loops_over_neurons(kernels):
     """Against math.fsum: a chain of m terms is off by at most m 2^-53 of the sum of magnitudes."""
     rng = np.random.default_rng(3)
-    n, m = 29, 200
-    H, a = rng.standard_normal((n, m)), rng.standard_normal(m)
+    n, m, q = 29, 200, 3
+    H, a = rng.standard_normal((n, m)), rng.standard_normal((m, q))
     panels = kernels.to_panels(H.T)  # (groups, neurons, G): samples are the columns
     rectified = panels.copy()
     kernels.sums.rectify(rectified)
     np.testing.assert_array_equal(rectified, np.maximum(panels, 0))
 
-    out = np.zeros((panels.shape[0], panels.shape[2]))
+    out = np.zeros((panels.shape[0], q, panels.shape[2]))
     kernels.sums.weighted_sum(rectified, a, out)
-    tolerance = (m + 1) * 2.0**-53 * (np.abs(a) * np.maximum(H, 0)).sum(axis=1)
-    assert (np.abs(out.reshape(-1)[:n] - reference.outputs(H, a)) <= tolerance).all()
+    tolerance = (m + 1) * 2.0**-53 * np.maximum(H, 0) @ np.abs(a)
+    assert (np.abs(kernels.from_panels(out, q, n).T - reference.outputs(H, a)) <= tolerance).all()
+    for c in range(q):  # the outputs know nothing of each other
+        alone = np.zeros((panels.shape[0], 1, panels.shape[2]))
+        kernels.sums.weighted_sum(rectified, a[:, c : c + 1], alone)
+        np.testing.assert_array_equal(alone[:, 0], out[:, c])
 
-    out[:] = 0
+    out = np.zeros((panels.shape[0], panels.shape[2]))
     kernels.sums.square_sum(rectified, m, out)
     expected = np.diagonal(reference.relu_gram(H, H))
     assert (np.abs(out.reshape(-1)[:n] - expected) <= (m + 1) * 2.0**-53 * expected).all()

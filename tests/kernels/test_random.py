@@ -55,6 +55,22 @@ def test_golden_output_signs():
     assert reference.output_signs(9, np.array([127, 128, 2**31 - 2])).tolist() == [-1, 1, -1]
 
 
+def test_golden_signs_of_further_outputs():
+    """Output c reads block c of the counter: each a call of its own."""
+    assert reference.output_signs(0, np.arange(12), 1).tolist() == [-1, 1, -1, 1, 1, 1, 1, 1, 1, -1, 1, -1]
+    for c in (0, 1, 7):
+        counter = (3, 0, c, reference.stream_word(reference.SIGN_STREAM, 0))
+        word = reference.philox(counter, (9, 1))[2]  # seed 2^32 + 9; neurons 3 * 128 + 2 * 32 ...
+        signs = [1 - 2 * (int(word) >> bit & 1) for bit in range(32)]
+        np.testing.assert_array_equal(reference.output_signs(2**32 + 9, 448 + np.arange(32), c), signs)
+
+
+def test_signs_of_two_outputs_are_independent():
+    first, second = (reference.output_signs(4, np.arange(10**6), c) for c in (0, 1))
+    for signs in (second, first * second, first[1:] * second[:-1]):
+        assert abs(signs.mean()) * 1e3 < 4  # standard errors
+
+
 def test_output_signs_are_balanced():
     signs = reference.output_signs(4, np.arange(10**6))
     assert set(np.unique(signs)) == {-1.0, 1.0}
