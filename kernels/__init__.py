@@ -6,6 +6,17 @@ A kernel works on a chunk of neurons [first, first + count) and adds to what it 
     pattern            certified bits of X~ W^T > 0, weights generated in cache or read
     coactivation       int32 counts of neurons active on both samples
     ordered_product    float64 A^T B in a fixed order: X~ X~^T, preactivations, float Grams
+    transpose_bits     words of 64 samples for each neuron
+    gradient_by_lookup, dense_gradient
+                       fp32 sums of the weighted samples on which a neuron is active
+    tangent            sums of the directions of the neurons active on a sample, projected on it
+    pack_batch         masked inputs of a training step, scaled and with their bounds
+    forward_chunk      certified bits and partial outputs of neurons whose weights change every step
+    update_by_lookup, update_dense
+                       a step of gradient descent on the weights of a chunk
+    combine            residuals along the directions of the output weights
+    count_differences, distance_moved
+                       what a training run records
     pack_weights, rectify, weighted_sum, square_sum, unpack_bits, weighted_bit_count,
     add_fixed_point    plain loops around it, neuron by neuron in order
 

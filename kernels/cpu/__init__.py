@@ -81,6 +81,97 @@ class CpuKernels:
 
         return sums
 
+    # ------------------------------------------------------------------------- training steps
+    def make_batch(self, rows, dim):
+        from .batch import make_batch
+
+        return make_batch(rows, dim, self.path)
+
+    def pack_batch(self, batch):
+        """Fill a batch from its masked rows."""
+        from .batch import pack_batch, prefix_counts, relative_bound
+
+        dim = batch.masked.shape[1]
+        pack_batch(prefix_counts(dim), relative_bound(dim, self.path), batch)
+
+    def step_scratch(self, neurons, dim, outputs, samples):
+        from .batch import step_scratch
+
+        return step_scratch(neurons, dim, outputs, samples, self.path)
+
+    @cached_property
+    def forward_chunk(self):
+        from .step_forward import make_forward_chunk
+
+        return make_forward_chunk(self.path)
+
+    @cached_property
+    def update_by_lookup(self):
+        from .step_update import make_update_by_lookup
+
+        return make_update_by_lookup(self.path)
+
+    @cached_property
+    def update_dense(self):
+        from .step_update import make_update_dense
+
+        return make_update_dense(self.path)
+
+    @cached_property
+    def combine(self):
+        from .step_update import combine
+
+        return combine
+
+    @cached_property
+    def history(self):
+        """The module of what a training run records."""
+        from . import step_history
+
+        return step_history
+
+    # --------------------------------------------------------------------- gradient products
+    @cached_property
+    def gradients(self):
+        """The module of gradients of the neurons."""
+        from . import gradient
+
+        return gradient
+
+    @cached_property
+    def tangents(self):
+        """The module of tangents of the samples."""
+        from . import tangent
+
+        return tangent
+
+    def weighted_rows(self, inputs, weights):
+        return self.gradients.weighted_rows(inputs, weights, self.path)
+
+    def gradient_scratch(self, samples):
+        return self.gradients.gradient_scratch(samples, self.path)
+
+    def gradient_scratch_bytes(self, samples):
+        return self.gradients.gradient_scratch_bytes(samples, self.path)
+
+    def tangent_scratch(self):
+        return self.tangents.tangent_scratch(self.path)
+
+    def tangent_scratch_bytes(self):
+        return self.tangents.tangent_scratch_bytes(self.path)
+
+    @cached_property
+    def gradient_by_lookup(self):
+        return self.gradients.make_gradient_by_lookup(self.path)
+
+    @cached_property
+    def dense_gradient(self):
+        return self.gradients.make_dense_gradient(self.path)
+
+    @cached_property
+    def tangent(self):
+        return self.tangents.make_tangent(self.path)
+
     @cached_property
     def fma_rows(self):
         from .sampling import fma_rows

@@ -5,6 +5,7 @@ feature list before anything compiles.  All paths give the same bits.
 """
 
 import os
+from functools import cache
 from typing import NamedTuple
 
 VARIABLE = "FASTNTK_CPU_PATH"
@@ -15,7 +16,8 @@ class Path(NamedTuple):
 
     A panel is ``2 * lanes`` neurons.  The forward tile is ``forward_rows`` samples by one panel; the
     coactivation tile is ``count_rows`` by ``count_columns`` samples; the float64 tile is
-    ``lanes // 2`` by ``3 * lanes // 2``.
+    ``lanes // 2`` by ``3 * lanes // 2``; the tile of training, and of dense gradients, is ``step_neurons``
+    neurons by ``step_vectors`` vectors of samples or of features.
     """
 
     name: str
@@ -24,26 +26,34 @@ class Path(NamedTuple):
     forward_rows: int
     count_rows: int
     count_columns: int
+    step_neurons: int
+    step_vectors: int
     features: tuple[str, ...]  # what the host must have
 
 
 PATHS = {
     path.name: path
     for path in (
-        Path("avx512", 16, 1, 12, 4, 5, ("avx512f", "avx512dq", "avx512bw", "avx512vl", "fma")),
-        Path("avx2", 8, 1, 6, 2, 3, ("avx2", "fma")),
-        Path("plain", 4, 0, 4, 2, 2, ()),
+        Path("avx512", 16, 1, 12, 4, 5, 6, 4, ("avx512f", "avx512dq", "avx512bw", "avx512vl", "fma")),
+        Path("avx2", 8, 1, 6, 2, 3, 6, 2, ("avx2", "fma")),
+        Path("plain", 4, 0, 4, 2, 2, 4, 2, ()),
     )
 }
 
 
 def target_features():
     """The features Numba compiles for: the host's, or those of NUMBA_CPU_FEATURES."""
-    from llvmlite import binding
     from numba.core import config
 
     if config.CPU_FEATURES is not None:
         return {item[1:] for item in config.CPU_FEATURES.split(",") if item.startswith("+")}
+    return _host_features()
+
+
+@cache
+def _host_features():
+    from llvmlite import binding
+
     return {name for name, present in binding.get_host_cpu_features().items() if present}
 
 

@@ -93,6 +93,10 @@ class Value:
     def __xor__(self, other):
         return self._binary(other, "xor")
 
+    def __floordiv__(self, other):
+        """Unsigned integer division."""
+        return self._binary(other, "udiv")
+
     def __lshift__(self, other):
         return self._binary(other, "shl")
 
@@ -133,6 +137,14 @@ class Value:
 
     def unsigned_to_float(self, llvm_type):
         return Value(self.emit, self.emit.builder.uitofp(self.llvm, llvm_type))
+
+    def widened(self, llvm_type):
+        """fp32 as float64."""
+        return Value(self.emit, self.emit.builder.fpext(self.llvm, llvm_type))
+
+    def rounded(self, llvm_type):
+        """float64 as fp32, rounded once."""
+        return Value(self.emit, self.emit.builder.fptrunc(self.llvm, llvm_type))
 
     def mask_bits(self, width):
         """A vector of booleans as an integer of ``width`` bits, lane 0 lowest."""
@@ -186,6 +198,11 @@ class Emitter:
             else Value(self, self.builder.trunc(value.llvm, ir.IntType(width)))
         )
 
+    def bits_mask(self, value, lanes):
+        """The low ``lanes`` bits of an integer as a vector of booleans, lowest first."""
+        bits = self.builder.trunc(value.llvm, ir.IntType(lanes))
+        return Value(self, self.builder.bitcast(bits, ir.VectorType(_I1, lanes)))
+
     def widen(self, value, width):
         """An unsigned integer in ``width`` bits."""
         return (
@@ -212,6 +229,10 @@ class Emitter:
         """a * b + c rounded once."""
         return self._overloaded("fma", a, b, c)
 
+    def multiply_add(self, fused, a, b, c):
+        """a * b + c, rounded once where ``fused``, else twice."""
+        return self.fma(a, b, c) if fused else a * b + c
+
     def sqrt(self, a):
         return self._overloaded("sqrt", a)
 
@@ -237,17 +258,22 @@ class Emitter:
         name = f"llvm.vector.reduce.add.v{a.type.count}{a.type.element}"
         return self.call(name, a.type.element, a)
 
+    def horizontal_float_sum(self, a):
+        """The sum of the lanes of a float vector, lane 0 first."""
+        zero = _constant(a.type.element, 0.0)
+        return self.call(f"llvm.vector.reduce.fadd.v{a.type.count}f32", a.type.element, zero, a)
+
     def horizontal_max(self, a):
         """The largest lane of a float vector."""
         return self.call(f"llvm.vector.reduce.fmax.v{a.type.count}f32", a.type.element, a)
 
     def loop(self, count, carried, body):
-        """for k in range(count): carried = body(k, carried).  ``count`` must be at least 1."""
+        """for k in range(count): carried = body(k, carried)."""
         builder = self.builder
         before = builder.block
-        inside = builder.append_basic_block("loop")
-        builder.branch(inside)
-        builder.position_at_end(inside)
+        test, inside, after = (builder.append_basic_block(name) for name in ("test", "loop", "after"))
+        builder.branch(test)
+        builder.position_at_end(test)
         k = builder.phi(_I64)
         k.add_incoming(_constant(_I64, 0), before)
         phis = []
@@ -255,17 +281,15 @@ class Emitter:
             phi = builder.phi(value.type)
             phi.add_incoming(value.llvm, before)
             phis.append(phi)
+        builder.cbranch(builder.icmp_signed("<", k, self.integer(count).llvm), inside, after)
+        builder.position_at_end(inside)
         following = body(Value(self, k), [Value(self, phi) for phi in phis])
-        next_k = Value(self, k) + 1
-        end = builder.block
-        k.add_incoming(next_k.llvm, end)
+        k.add_incoming((Value(self, k) + 1).llvm, builder.block)
         for phi, value in zip(phis, following, strict=True):
-            phi.add_incoming(value.llvm, end)
-        after = builder.append_basic_block("after")
-        more = builder.icmp_signed("<", next_k.llvm, self.integer(count).llvm)
-        builder.cbranch(more, inside, after)
+            phi.add_incoming(value.llvm, builder.block)
+        builder.branch(test)
         builder.position_at_end(after)
-        return following
+        return [Value(self, phi) for phi in phis]
 
     def when(self, condition, body):
         """body() where the condition holds; its integer result, or 0."""
