@@ -25,6 +25,12 @@ _HOME = {
     "activation_pattern": "forward",
     "ActivationPattern": "forward",
     "outputs": "forward",
+    "vjp": "gradient",
+    "jvp": "gradient",
+    "train": "training",
+    "TrainingWarning": "training",
+    "TrainingInterrupted": "training",
+    "TrainingRun": "training_run",
 }
 
 __all__ = ["__version__", *_HOME]

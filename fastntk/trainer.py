@@ -1,0 +1,200 @@
+"""The loop of a training run: steps, history, and when to stop."""
+
+import queue
+from typing import NamedTuple
+
+import numpy as np
+
+from . import masking, stability
+from .audit import step_identity_error
+from .engine.neurons import read_only
+from .engine.steps import OutOfRange, Steps
+from .gram import ntk
+from .kernels import load
+from .spectrum import extreme_eigenvalues
+from .training_run import HISTORY, TrainingRun, trained_network
+
+DIVERGED = 1e6  # times the loss at the start
+
+
+class Every(NamedTuple):
+    """Steps between what is recorded."""
+
+    record: int
+    eigenvalues: int | None
+    audit: int | None
+
+
+class Trainer:
+    """The loop over the steps.  It runs in a thread of its own, which no Ctrl-C interrupts."""
+
+    def __init__(
+        self,
+        network,
+        weights,
+        batches,
+        mask,
+        targets,
+        labels,
+        step_size,
+        total,
+        every,
+        settings,
+        threads,
+        reports,
+    ):
+        self.network, self.weights, self.batches, self.mask = network, weights, batches, mask
+        self.targets, self.labels = targets, labels
+        self.step_size, self.total, self.every, self.settings = step_size, total, every, settings
+        self.steps = Steps(load(), network._neurons, weights, batches.size, len(batches.X), threads)
+        self.history = {}
+        self.loss_limit = None
+        self.step = 0
+        self.reports = reports
+        self.reached: queue.SimpleQueue[int | None] = (
+            queue.SimpleQueue()
+        )  # steps done where ``reports``, then None
+        self.threads = threads
+
+    def run(self, earlier):
+        """Train from the start, or from where an earlier run stopped; a TrainingRun."""
+        if earlier is None:
+            self.steps.fill()
+        else:
+            self.weights[:] = earlier.network._neurons.given_weights
+            self.step, self.loss_limit = earlier.steps_done, earlier.loss_limit
+            names = (*HISTORY, "accuracy") if self.labels is not None else HISTORY
+            self.history = {name: list(getattr(earlier, name)) for name in names}
+        self.clean = self.steps.pack(self.batches.X, keep=True)
+        try:
+            self.steps.remember_initial(self.clean)
+        except OutOfRange:
+            raise ValueError(
+                "network has weights too large to train: rows of W must have a norm below 1e17. Scale W down."
+            ) from None
+        try:
+            status = self._loop()
+        except OutOfRange:
+            status = "diverged"
+        return self._finished(status)
+
+    def _loop(self):
+        batch = self._batch(self.step)
+        outputs = self.steps.advance(batch=batch)
+        while outputs is not None:
+            rows = self.batches.rows(self.step)
+            residuals = outputs - self.targets[rows]
+            loss = 0.5 * np.square(residuals).sum() * (len(self.targets) / len(residuals))
+            self._record(loss)
+            if not self._is_bounded(loss):
+                return "diverged"
+            if self.step == self.total:
+                return "finished"
+            if self.steps.hurry.is_set():
+                return "interrupted"
+            gradient = self.steps.gradient(batch, residuals, self.step_size)
+            audited = _due(self.step, self.every.audit)
+            before = self.weights.copy() if audited else None
+            used, batch = batch, self._batch(self.step + 1)
+            try:
+                outputs = self.steps.advance(gradient, batch)
+            finally:
+                self.step += 1
+                if self.reports:
+                    self.reached.put(self.step)
+            if audited:
+                self._audit(before, used, residuals)
+        return "interrupted"
+
+    def _batch(self, step):
+        return self.steps.pack(self.batches.masked(step))
+
+    def _is_bounded(self, loss):
+        """Whether the loss stays below a limit that is set at the first step."""
+        if self.loss_limit is None:
+            self.loss_limit = float(DIVERGED * (loss + 0.5 * np.square(self.targets).sum()))
+        return loss <= self.loss_limit  # false for NaN
+
+    # ------------------------------------------------------------------------------ history
+    def _record(self, loss):
+        if _due(self.step, self.every.record) and not self._has("recorded_steps"):
+            seen = self.steps.observe(self.clean)
+            residuals = seen.outputs - self.targets
+            self._note(
+                recorded_steps=self.step,
+                clean_loss=0.5 * np.square(residuals).sum(),
+                masked_loss=self._probed_loss() if self.settings.mode == "clean" else loss,
+                distance=np.sqrt(seen.square_distance),
+                max_distance=np.sqrt(seen.largest_square),
+                flipped=seen.flipped / (len(self.targets) * self.network.width),
+            )
+            if self.labels is not None:
+                self._note(accuracy=np.mean(seen.outputs.argmax(axis=1) == self.labels))
+        if _due(self.step, self.every.eigenvalues) and not self._has("eigenvalue_steps"):
+            smallest, largest = extreme_eigenvalues(self._kernel(self.batches.X))
+            self._note(
+                eigenvalue_steps=self.step,
+                smallest_eigenvalue=smallest,
+                largest_eigenvalue=largest,
+                masked_eigenvalue=stability.largest_eigenvalue(self._kernel(self.batches.masked(self.step))),
+            )
+
+    def _probed_loss(self):
+        """The loss under the masks of this step, where training goes without."""
+        masked = masking.sample(
+            self.mask, self.batches.X, seed=self.settings.seed, draw=self.step, row_ids=self.batches.ids
+        )
+        outputs = self.steps.evaluate(self.steps.pack(masked, keep=True))
+        return 0.5 * np.square(outputs - self.targets).sum()
+
+    def _kernel(self, inputs):
+        return ntk(inputs, network=self._trained(), threads=self.threads)
+
+    def _audit(self, before, used, residuals):
+        self._note(
+            audit_steps=self.step - 1,
+            audit_error=step_identity_error(
+                before,
+                self.weights,
+                self.network._neurons.output_weights,
+                self.batches.X,
+                used.masked,
+                residuals,
+                self.step_size,
+            ),
+        )
+
+    def _note(self, **values):
+        for name, value in values.items():
+            self.history.setdefault(name, []).append(value)
+
+    def _has(self, name):
+        """Whether this step is in the history already, as it is after a resume."""
+        return self.history.get(name, [None])[-1] == self.step
+
+    def _trained(self):
+        neurons = self.network._neurons
+        return trained_network(
+            read_only(self.weights), neurons.seed, neurons.outputs, neurons.given_output_weights
+        )
+
+    def _finished(self, status):
+        history = {
+            name: np.array(self.history.get(name, []), np.int64 if name.endswith("steps") else np.float64)
+            for name in HISTORY
+        }
+        return TrainingRun(
+            network=self._trained(),
+            initial_network=self.network,
+            step_size=self.step_size,
+            steps_done=self.step,
+            status=status,
+            loss_limit=self.loss_limit,
+            settings=self.settings,
+            accuracy=None if self.labels is None else np.array(self.history.get("accuracy", []), np.float64),
+            **history,
+        )
+
+
+def _due(step, every):
+    return every is not None and step % every == 0
