@@ -1,4 +1,4 @@
-"""Data for a study: the sets that scikit-learn ships, or a file of the user's own."""
+"""Data for a study or for training: the sets that scikit-learn ships, or a file of the user's own."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +7,7 @@ import numpy as np
 
 from . import validation
 from .datafiles import INSTALL_HINT, READERS, DataError, read_file
+from .kernels.reference import HOLD_OUT_STREAM, shuffled
 
 BUILT_IN = ("digits", "iris", "wine", "breast_cancer", "diabetes", "linnerud")
 MOST_CLASSES = 20  # more whole numbers than this are a quantity, not classes
@@ -85,7 +86,7 @@ def load(source, *, target=None):
     return Dataset(path.name, features, labels, class_names, target_name)
 
 
-def preprocess(features, how):
+def preprocess(features, how, *, fit=None):
     """Scale a data set's rows before it meets the network.
 
     Parameters
@@ -96,6 +97,9 @@ def preprocess(features, how):
         2602.17423).  ``standardize`` first gives each feature mean 0 and variance 1, for features
         measured in different units.  ``none`` leaves the data alone.  A row of zeros stays zero,
         and so does a constant feature once standardized.
+    fit : (k,) integers or (n,) bool, optional
+        The rows whose means and variances ``standardize`` takes: those to train on, where others are
+        held out.  All rows by default.
 
     Returns
     -------
@@ -106,13 +110,56 @@ def preprocess(features, how):
     if how == "none":
         return X
     if how == "standardize":
-        X -= X.mean(axis=0)
-        spread = X.std(axis=0)
-        X /= np.where(spread > 0, spread, 1)
+        known = X if fit is None else X[fit]
+        mean, spread = known.mean(axis=0), known.std(axis=0)
+        X = (X - mean) / np.where(spread > 0, spread, 1)
     largest = np.abs(X).max(axis=1, keepdims=True)  # first, so that no square overflows
     X /= np.where(largest > 0, largest, 1)
     norm = np.linalg.norm(X, axis=1, keepdims=True)
     return X / np.where(norm > 0, norm, 1)
+
+
+def hold_out(rows, fraction, seed=0):
+    """Which rows are kept from training, for testing.
+
+    Every row number has a random 64-bit word, a function of (seed, row number) alone; the rows with the
+    smallest words are held out.  A larger fraction therefore holds out the same rows and more.
+
+    Parameters
+    ----------
+    rows : int
+        How many rows there are; their numbers are 0 .. rows - 1.
+    fraction : float
+        The share to hold out, from 0 to below 1; rounded to whole rows, at least one unless it is 0.
+    seed : int
+
+    Returns
+    -------
+    (rows,) bool
+        True where a row is held out.
+
+    Raises
+    ------
+    DataError
+        The fraction is out of range, or no row is left to train on.
+
+    Examples
+    --------
+    >>> from fastntk import datasets
+    >>> int(datasets.hold_out(1797, 0.2).sum())
+    359
+    """
+    if not 0 <= fraction < 1:
+        raise DataError(f"--test-fraction is {fraction:g}; it must be from 0 (hold out no row) to below 1.")
+    count = max(round(fraction * rows), 1) if fraction else 0
+    if count >= rows:
+        raise DataError(
+            f"--test-fraction {fraction:g} holds out {count} of {rows} rows and leaves none to train on. "
+            "Use a smaller one, or 0."
+        )
+    held_out = np.zeros(rows, bool)
+    held_out[shuffled(validation.as_seed(seed), np.arange(rows), HOLD_OUT_STREAM)[:count]] = True
+    return held_out
 
 
 def _load_built_in(name):

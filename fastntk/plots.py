@@ -1,17 +1,16 @@
-"""Figures of a study.  They are made on `Figure` objects alone: no pyplot, no backend, no global style."""
+"""Figures of a width study."""
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
-INK = "#22262b"
-FAINT = "#d9dde2"
+from .plots_style import INK, SIZE, finish, plain_log_ticks, short_count, title
+
 MARKERS = "osD^vPX*"
 MOST_COLUMNS = 5  # heat maps side by side; of more mask strengths some are shown
-SIZE = 10  # points of type
 
 
 def distance_figure(study):
@@ -30,7 +29,7 @@ def distance_figure(study):
     _width_axis(left, study)
     left.set_yscale("log")
     left.set_ylabel("relative distance to the limit, per cent")
-    left.set_title("Distance falls as width$^{-1/2}$", **_title())
+    left.set_title("Distance falls as width$^{-1/2}$", **title())
     scale = 100 / study.limit_norm[:, None]
     ends = study.widths[0] / 1.5, study.widths[-1] * 1.5
     expected = scale * study.predicted[:, :1] * np.sqrt(study.widths[0] / np.array(ends))  # at both ends
@@ -42,8 +41,8 @@ def distance_figure(study):
         left.plot(ends, expected[k], "-", color=style["color"], lw=1.4, zorder=1)
         left.plot(study.widths * apart[k], (study.distance * scale)[k], linestyle="none", **style)
     left.set_xlim(ends)
-    _plain_log_ticks(left)
-    _finish(left)
+    plain_log_ticks(left)
+    finish(left)
     keys = [
         *_kappa_keys(study),
         Line2D([], [], color=INK, lw=1.4, label="exact prediction"),
@@ -51,7 +50,7 @@ def distance_figure(study):
     ]
     _legend_below(figure, keys)
 
-    right.set_title("Measured distance / predicted distance", **_title())
+    right.set_title("Measured distance / predicted distance", **title())
     right.axhline(1, color=INK, lw=1, zorder=0)
     columns = np.arange(len(study.widths))
     thickness = 0.5 / max(len(study.kappas), 4)
@@ -65,7 +64,7 @@ def distance_figure(study):
     right.xaxis.set_major_formatter(FixedFormatter([short_count(width) for width in study.widths]))
     right.set_xlabel("width (neurons)")
     right.set_xlim(-0.6, len(columns) - 0.4)
-    _finish(right, grid="y")
+    finish(right, grid="y")
     return figure
 
 
@@ -78,9 +77,9 @@ def eigenvalue_figure(study):
     )
     # below this an eigenvalue in float64 is rounding noise, which a logarithm must not show
     noise = study.rows * np.finfo(float).eps * study.limit_largest.max()
-    for axes, (title, values, limits) in zip(figure.subplots(1, 2), panels, strict=True):
+    for axes, (name, values, limits) in zip(figure.subplots(1, 2), panels, strict=True):
         _width_axis(axes, study)
-        axes.set_title(title, **_title())
+        axes.set_title(name, **title())
         smallest_shown = min(values.min(), limits.min())
         if smallest_shown > noise and max(values.max(), limits.max()) > 4 * smallest_shown:
             axes.set_yscale("log")
@@ -88,8 +87,8 @@ def eigenvalue_figure(study):
             axes.axhline(limits[k], color=style["color"], lw=1.4, ls=(0, (5, 3)), zorder=1)
             axes.plot(study.widths, values[k], lw=1, **style)
         axes.set_ylabel("eigenvalue")
-        _plain_log_ticks(axes)
-        _finish(axes)
+        plain_log_ticks(axes)
+        finish(axes)
     keys = [*_kappa_keys(study), Line2D([], [], color=INK, lw=1.4, ls=(0, (5, 3)), label="infinite width")]
     _legend_below(figure, keys)
     return figure
@@ -123,7 +122,7 @@ def kernel_figure(pictures):
         (differences, "RdBu_r", -span, span, "difference from the limit"),
     )
     for axes, k in zip(grid[0], shown, strict=True):
-        axes.set_title(rf"$\kappa$ = {pictures.kappas[k]:g}", **_title(loc="center"))
+        axes.set_title(rf"$\kappa$ = {pictures.kappas[k]:g}", **title(loc="center"))
     for axes_row, (images, colours, low, high, label) in zip(grid, rows, strict=True):
         for axes, image in zip(axes_row, images, strict=True):
             place = {"extent": (0, len(image), len(image), 0), "interpolation": "nearest"}
@@ -143,7 +142,7 @@ def ridge_figure(study):
     """What the mask does to the diagonal and to the spectrum, at the largest width.  A Figure."""
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.set_title("The mask lifts the diagonal", **_title())
+    left.set_title("The mask lifts the diagonal", **title())
     fine = np.linspace(0, study.kappas[-1] * 1.05, 200)
     left.plot(fine, (1 + fine**2) / 2 * study.squared_norm, color=INK, lw=1.4, zorder=1)
     left.plot(study.kappas, study.off_diagonal[:, -1], color=INK, lw=1, ls=":", zorder=1)
@@ -162,9 +161,9 @@ def ridge_figure(study):
         ),
     ]
     left.legend(handles=keys, frameon=False, fontsize=SIZE, labelcolor=INK)
-    _finish(left)
+    finish(left)
 
-    right.set_title(f"All eigenvalues at width {study.widths[-1]:,}", **_title())
+    right.set_title(f"All eigenvalues at width {study.widths[-1]:,}", **title())
     rank = np.arange(1, study.rows + 1)
     noise = study.rows * np.finfo(float).eps * study.spectrum.max()
     for k, style in enumerate(_styles(study)):
@@ -176,19 +175,8 @@ def ridge_figure(study):
     right.set_xlabel("rank")
     right.set_ylabel("eigenvalue")
     right.legend(frameon=False, fontsize=SIZE, labelcolor=INK)
-    _finish(right)
+    finish(right)
     return figure
-
-
-def save(figure, path):
-    """Write a figure as PNG, 150 pixels per inch."""
-    figure.savefig(path, format="png", dpi=150, facecolor="white", bbox_inches="tight", pad_inches=0.08)
-
-
-def short_count(value):
-    """1000 as 10^3, anything else as it is with separators."""
-    exponent = round(np.log10(value))
-    return f"$10^{{{exponent}}}$" if value == 10**exponent and exponent > 2 else f"{value:,}"
 
 
 # ------------------------------------------------------------------------------------- pieces
@@ -230,15 +218,6 @@ def _width_axis(axes, study):
         axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _plain_log_ticks(axes):
-    """Plain numbers at 1, 2 and 5 of each decade of a logarithmic y axis that is not too long for them."""
-    low, high = axes.get_ylim()
-    if axes.get_yscale() == "log" and high / low < 1e4:
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=15))
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-
-
 def _frame(axes, edges):
     """A heat map without ticks and frame, with thin lines between classes."""
     axes.set_xticks([])
@@ -249,19 +228,3 @@ def _frame(axes, edges):
         axes.axvline(edge, color="white", lw=0.4, alpha=0.6)
     for spine in axes.spines.values():
         spine.set_visible(False)
-
-
-def _title(loc="left"):
-    return {"loc": loc, "color": INK, "fontsize": SIZE + 1.5}
-
-
-def _finish(axes, grid="both"):
-    axes.grid(axis=grid, color=FAINT, lw=0.7)
-    axes.set_axisbelow(True)
-    axes.tick_params(which="both", colors=INK, labelsize=SIZE - 1, length=0)
-    axes.xaxis.label.set(color=INK, fontsize=SIZE)
-    axes.yaxis.label.set(color=INK, fontsize=SIZE)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(FAINT)

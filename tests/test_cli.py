@@ -11,6 +11,7 @@ import pytest
 
 import fastntk
 from fastntk import cli
+from fastntk.commands import arguments, terminal
 
 SMALL = ["--widths", "64", "256", "--kappas", "0", "0.2", "--save-kernels", "none"]
 RUN = [sys.executable, "-c", "import sys; from fastntk.cli import main; sys.exit(main(sys.argv[1:]))"]
@@ -96,7 +97,7 @@ def test_quiet_is_quiet_and_force_replaces(capsys, tmp_path, data):
 
 def test_a_terminal_gets_a_bar_with_the_time_left(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with cli._progress(quiet=False) as show:
+    with terminal.progress_display(quiet=False) as show:
         time.sleep(0.2)  # bars are not drawn more often than ten times a second
         show(0.5, "kappa 0.2, width 256")
     drawn = capsys.readouterr().err.split("\r")
@@ -117,14 +118,14 @@ def test_the_default_study_is_the_digits():
     ("text", "width"), [("1000", 1000), ("1e6", 10**6), ("1_000", 1000), ("2147483647", 2**31 - 1)]
 )
 def test_widths_are_read_as_people_write_them(text, width):
-    assert cli._width(text) == width
+    assert arguments.width(text) == width
 
 
 @pytest.mark.parametrize(
     ("text", "size"), [("4G", 4 * 10**9), ("500mb", 5 * 10**8), ("1.5K", 1500), ("77", 77)]
 )
 def test_sizes_are_read_as_people_write_them(text, size):
-    assert cli._size(text) == size
+    assert arguments.size(text) == size
 
 
 @pytest.mark.parametrize(

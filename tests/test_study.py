@@ -11,7 +11,7 @@ import scipy.linalg
 from matplotlib.figure import Figure
 
 import fastntk as fn
-from fastntk import plots
+from fastntk import plots, plots_style
 from fastntk.datasets import Dataset, load, preprocess
 from fastntk.study import page, table, width_study
 from fastntk.study.folder import MARK, OutputError, new_folder
@@ -236,7 +236,7 @@ def test_figures_of_common_and_of_extreme_studies(study, draw, tmp_path):
     for which in (study, one, flat):
         figure = draw(which)
         assert isinstance(figure, Figure)
-        plots.save(figure, tmp_path / "figure.png")
+        plots_style.save(figure, tmp_path / "figure.png")
         assert (tmp_path / "figure.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 

@@ -5,7 +5,7 @@ import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
-MARK = "study.json"  # every results folder holds it, so that nothing else is ever replaced
+MARK = "study.json"  # every folder of a width study holds it, so that nothing else is ever replaced
 
 
 class OutputError(ValueError):
@@ -13,7 +13,7 @@ class OutputError(ValueError):
 
 
 @contextmanager
-def new_folder(path, *, replace=False, needed_bytes=0):
+def new_folder(path, *, replace=False, needed_bytes=0, mark=MARK, or_smaller=""):
     """Give an empty folder beside `path`; on leaving without an error it becomes `path`.
 
     Parameters
@@ -24,6 +24,10 @@ def new_folder(path, *, replace=False, needed_bytes=0):
         Take the place of an earlier results folder, which stays untouched until then.
     needed_bytes : int
         What is going to be written: too full a disk is an error at once.
+    mark : str
+        The file that tells an earlier results folder of the same kind.
+    or_smaller : str
+        How the results could be made smaller, for that error.
 
     Yields
     ------
@@ -38,7 +42,7 @@ def new_folder(path, *, replace=False, needed_bytes=0):
     path = Path(path).absolute()
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        _require_free(path, replace)
+        _require_free(path, replace, mark)
         part.mkdir()
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}. Choose another --output.") from error
@@ -47,16 +51,16 @@ def new_folder(path, *, replace=False, needed_bytes=0):
         if needed_bytes > free:
             raise OutputError(
                 f"{path.parent} has {free / 1e6:,.0f} MB free, the results need {needed_bytes / 1e6:,.0f}. "
-                "Choose another --output, or --save-kernels none."
+                f"Choose another --output{or_smaller}."
             )
         yield part
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
-    _publish(part, path, replace)
+    _publish(part, path, replace, mark)
 
 
-def _require_free(path, replace):
+def _require_free(path, replace, mark):
     """Raise unless `path` is free or may be replaced."""
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise OutputError(f"{path} exists and is not a folder. Choose another --output.")
@@ -65,10 +69,10 @@ def _require_free(path, replace):
             raise OutputError(
                 f"{path} exists. Choose another --output, or --force to replace earlier results."
             )
-        if any(path.iterdir()) and not (path / MARK).is_file():
+        if any(path.iterdir()) and not (path / mark).is_file():
             raise OutputError(
-                f"{path} does not hold results of fastntk (it has no {MARK}), so --force leaves it alone. "
-                "Choose another --output."
+                f"{path} does not hold results of this command (it has no {mark}), so --force leaves it "
+                "alone. Choose another --output."
             )
     elif not path.parent.is_dir():
         raise OutputError(
@@ -76,11 +80,11 @@ def _require_free(path, replace):
         )
 
 
-def _publish(part, path, replace):
+def _publish(part, path, replace, mark):
     """Rename the finished folder; on failure it is kept and the message says where."""
     earlier = path.with_name(part.name.replace(".part", ".old"))
     try:
-        _require_free(path, replace)  # it may have appeared in the meantime
+        _require_free(path, replace, mark)  # it may have appeared in the meantime
         if path.exists():
             path.rename(earlier)
         part.rename(path)

@@ -109,3 +109,27 @@ PREDICTION = _display(
     _P,
     _in_brackets(_number("1"), _sign(MINUS), _P),
 )
+
+_NOISE = _row(_name("\N{GREEK SMALL LETTER TAU}"), _space(0.1), _name("g"))
+NOISED = f"<math>{_TILDE_X}{_sign('=')}{_name('x')}{_sign('+')}{_NOISE}</math>"
+
+
+def _update(x):
+    """One step of gradient descent that sees the inputs x."""
+    f = _row(_name("f"), _in_brackets(x))
+    weights = _sub(_name("w"), _name("r"))
+    return _display(
+        weights,
+        _sign("\N{LEFTWARDS ARROW}"),
+        weights,
+        _sign(MINUS),
+        _name("\N{GREEK SMALL LETTER ETA}"),
+        _sum(_name("i")),
+        _in_brackets(f, _sign(MINUS), _sub(_name("y"), _name("i"))),
+        _space(0.2),
+        _sub(_sign("\N{NABLA}"), weights),
+        f,
+    )
+
+
+MASKED_UPDATE, CLEAN_UPDATE = _update(_X_I), _update(_sub(_name("x"), _name("i")))

@@ -1,14 +1,10 @@
-"""One self-contained HTML page: images inlined, nothing loaded from elsewhere, no scripts."""
+"""The page of a width study."""
 
-import base64
-
-import jinja2
 import numpy as np
 
-from . import formulas, table
-from .template import STYLE, TEMPLATE
+from . import formulas, layout, table
+from .template import TEMPLATE
 
-PIXELS_PER_POINT = 1.5  # of the page: sharp on dense screens
 ROWS_AS = {
     "unit": "each row divided by its Euclidean norm",
     "standardize": "features standardized (mean 0, variance 1), then each row divided by its norm",
@@ -37,9 +33,8 @@ def render(study, figures, settings, provenance, save_kernels):
     -------
     str
     """
-    strict = {"autoescape": True, "undefined": jinja2.StrictUndefined}
-    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, **strict)
-    return environment.from_string(TEMPLATE).render(
+    return layout.render(
+        TEMPLATE,
         study=study,
         settings=settings,
         provenance=provenance,
@@ -48,18 +43,10 @@ def render(study, figures, settings, provenance, save_kernels):
         summary=_summary(study),
         headings=table.HEADINGS,
         groups=_groups(table.rows(study)),
-        images={name: _inlined(path) for name, path in figures.items()},
+        figures=figures,
         noise=table.number(study.rows * np.finfo(float).eps * study.limit_largest.max(), 1),
         formulas=formulas,
-        style=STYLE,
     )
-
-
-def _inlined(path):
-    """A PNG as text, and how wide to show it."""
-    content = path.read_bytes()
-    pixels = int.from_bytes(content[16:20], "big")  # the header's width
-    return {"base64": base64.b64encode(content).decode("ascii"), "width": round(pixels / PIXELS_PER_POINT)}
 
 
 def _groups(rows):

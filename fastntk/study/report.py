@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import plots
+from .. import plots, plots_style
 from ..datasets import preprocess
 from . import page
 from .folder import MARK, new_folder
@@ -77,7 +77,8 @@ def write_report(
     X = preprocess(dataset.features, preprocessing)
     kept = {"none": 0, "widest": len(set(kappas)), "all": len(set(kappas)) * len(set(widths))}[save_kernels]
     needed = SMALL_FILES + kept * 8 * len(X) ** 2
-    with new_folder(output, replace=replace, needed_bytes=needed) as folder:
+    smaller = ", or --save-kernels none"
+    with new_folder(output, replace=replace, needed_bytes=needed, or_smaller=smaller) as folder:
         pictures = Pictures(dataset, max(widths))
 
         def each_kernel(kappa, width, kernel, limit):
@@ -146,5 +147,5 @@ def _save_figures(folder, study, pictures) -> dict[str, Path]:
     }
     paths = {name: folder / "figures" / f"{name}.png" for name in figures}
     for name, figure in figures.items():
-        plots.save(figure, paths[name])
+        plots_style.save(figure, paths[name])
     return paths

@@ -42,15 +42,22 @@ def rows(study):
 
 def as_text(study):
     """The table for a terminal: columns aligned to the right, a blank line between mask strengths."""
-    body = rows(study)
-    columns = [max(map(len, column)) for column in zip(HEADINGS, *body, strict=True)]
+    return aligned(HEADINGS, rows(study), apart=lambda before, cells: before[0] != cells[0])
+
+
+def aligned(headings, body, apart=lambda before, cells: False):
+    """Rows of texts under their headings, columns aligned to the right, as one text.
+
+    ``apart(row, next row)`` tells where a blank line belongs.
+    """
+    columns = [max(map(len, column)) for column in zip(headings, *body, strict=True)]
 
     def line(cells):
         return "  ".join(cell.rjust(width) for cell, width in zip(cells, columns, strict=True)).rstrip()
 
-    lines = [line(HEADINGS), "  ".join("-" * width for width in columns)]
+    lines = [line(headings), "  ".join("-" * width for width in columns)]
     for before, cells in zip([None, *body], body, strict=False):
-        if before is not None and before[0] != cells[0]:
+        if before is not None and apart(before, cells):
             lines.append("")
         lines.append(line(cells))
     return "\n".join(lines)

@@ -1,62 +1,9 @@
-"""The text of the page (Jinja2)."""
+"""The text of the page of a width study (Jinja2)."""
 
-STYLE = """
-:root { color-scheme: light; }
-body { margin: 0; background: #f4f5f7; color: #22262b;
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
-main { max-width: 1040px; margin: 0 auto; padding: 40px 28px 64px; background: #fff; box-sizing: border-box; }
-h1 { font-size: 30px; line-height: 1.2; margin: 0 0 6px; }
-h2 { font-size: 20px; margin: 44px 0 10px; padding-top: 18px; border-top: 1px solid #e3e6ea; }
-p, li, figcaption { max-width: 46em; }
-.subtitle { color: #59626c; margin: 0 0 26px; }
-.findings { display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 14px; margin: 0; }
-.findings div { background: #f4f5f7; border-radius: 8px; padding: 14px 16px; }
-.findings dt { font-size: 21px; font-weight: 650; font-variant-numeric: tabular-nums; }
-.findings dd { margin: 4px 0 0; color: #59626c; font-size: 14px; line-height: 1.4; }
-figure { margin: 18px 0 34px; }
-figure img { width: 100%; height: auto; display: block; }
-figcaption { color: #3c444d; font-size: 15px; margin-top: 10px; }
-math { font-size: 1.08em; }
-.formula { margin: 14px 0; overflow-x: auto; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: 4px 12px; white-space: nowrap; }
-th { font-weight: 600; border-bottom: 1px solid #aeb6bf; vertical-align: bottom; }
-tbody { border-bottom: 1px solid #e3e6ea; }
-tr.limit td { color: #59626c; font-style: italic; }
-.list tbody { border: 0; }
-.list th { text-align: left; border: 0; font-weight: 500; color: #59626c; padding-left: 0; vertical-align: top; }
-.list td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(380px, 1fr)); gap: 8px 40px; }
-.pair { align-items: start; }
-pre { background: #f4f5f7; border-radius: 8px; padding: 14px 16px; overflow-x: auto; font-size: 14px; }
-code { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; font-size: 0.92em; }
-"""
-
-TEMPLATE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>fastntk width study: {{ settings.data }}</title>
-<style>{{ style|safe }}</style>
-</head>
-<body>
-<main>
-{% macro image(name, text) %}
-<img alt="{{ text }}" style="max-width: {{ images[name].width }}px"
- src="data:image/png;base64,{{ images[name].base64 }}">
-{% endmacro %}
-{% macro facts(pairs) %}
-<table class="list">
-{% for name, value in pairs.items() if value is not none %}
-<tr><th scope="row">{{ name|replace("_", " ") }}</th>
-<td>{{ value if value is string or value is number else value|join(", ") }}</td></tr>
-{% endfor %}
-</table>
-{% endmacro %}
+TEMPLATE = """{% extends "frame" %}
+{% from "macros" import image, facts with context %}
+{% block title %}width study: {{ settings.data }}{% endblock %}
+{% block content %}
 {% set several = study.kappas|length > 1 %}
 {% set widest = "{:,}".format(study.widths[-1]) %}
 <h1>The masked tangent kernel of {{ settings.data }}, from finite to infinite width</h1>
@@ -150,7 +97,5 @@ K_limit = fn.ntk_limit(X, mask=mask, draws=1, seed={{ study.seed }})</code></pre
 {{ facts(provenance) }}
 </div>
 <p>The setting is that of arXiv 2602.17423; the limit is the arc-cosine kernel of Cho and Saul (2009).</p>
-</main>
-</body>
-</html>
+{% endblock %}
 """

@@ -1,0 +1,80 @@
+"""Arguments that several commands take."""
+
+from ..datasets import BUILT_IN, PREPROCESSINGS
+
+
+def add_data(parser, target_help):
+    """--data, --target and --preprocess, whose defaults the command sets.  Returns their group."""
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--data",
+        metavar="NAME|FILE",
+        help=f"digits (default), {', '.join(BUILT_IN[1:])}, "
+        "or a file that ends in .npz, .npy, .csv or .parquet",
+    )
+    data.add_argument(
+        "--target",
+        metavar="COLUMN",
+        help=f"{target_help}: a column's name or number (.csv, .parquet), its number (.npy) or a key (.npz)",
+    )
+    data.add_argument(
+        "--preprocess",
+        choices=PREPROCESSINGS,
+        help="unit (default): rows of norm 1; standardize: features of mean 0 and variance 1, then unit",
+    )
+    return data
+
+
+def add_machine(parser):
+    """--threads and --memory-limit."""
+    machine = parser.add_argument_group("machine")
+    machine.add_argument(
+        "--threads",
+        type=int,
+        default=None,
+        metavar="N",
+        help="worker threads (default: one for each processor)",
+    )
+    machine.add_argument(
+        "--memory-limit",
+        type=size,
+        default=None,
+        metavar="SIZE",
+        help="such as 4G or 500M (default: what is available)",
+    )
+
+
+def add_results(parser, folder):
+    """--output, --force and --quiet.  Returns their group."""
+    results = parser.add_argument_group("results")
+    results.add_argument(
+        "--output", default=folder, metavar="DIR", help=f"the folder to make (default {folder})"
+    )
+    results.add_argument(
+        "--force", action="store_true", default=False, help="replace a folder of earlier results"
+    )
+    results.add_argument("--quiet", action="store_true", default=False, help="show no progress")
+    return results
+
+
+def count(text):
+    """A whole number, also written as 1e6 or 1_000_000."""
+    number = float(text)
+    if number != number // 1:  # NaN, infinity and fractions
+        raise ValueError
+    return int(text.replace("_", "")) if text.replace("_", "").isdigit() else int(number)
+
+
+def size(text):
+    """Bytes, from a number with an optional unit K, M, G or T (powers of 1000)."""
+    units = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+    text = text.upper().removesuffix("B")
+    bytes_ = float(text[:-1]) * units[text[-1]] if text[-1:] in units else float(text)
+    if not 0 < bytes_ < 1e18:
+        raise ValueError
+    return int(bytes_)
+
+
+def width(text):
+    """A number of neurons."""
+    return count(text)

@@ -1,0 +1,86 @@
+"""The folder of a training run: what is written, and read again to go on."""
+
+import csv
+import json
+import zipfile
+from dataclasses import asdict
+
+from .. import plots_style, plots_training
+from ..training import TrainingRun
+from . import training_page
+from .folder import OutputError
+from .provenance import fingerprint, provenance
+from .scores import as_numbers, from_numbers
+from .settings import Settings
+from .task import Task
+from .watched import Curve, WatchedRun
+
+MARK = "training.json"  # every folder of a run holds it, so that nothing else is ever replaced
+DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)  # what reading may raise
+
+
+def write(watched, folder, command):
+    """Everything but the page's folder itself."""
+    watched.task.save(folder / "data.npz")
+    watched.run.save(folder / "run.npz")
+    _write_history(watched, folder / "history.csv")
+    plots_style.save(plots_training.training_figure(watched), folder / "training.png")
+    record = {
+        "settings": asdict(watched.settings),
+        "results": {
+            "status": watched.status,
+            "steps_done": watched.run.steps_done,
+            "step_size": watched.run.step_size,
+            "scores": as_numbers(watched.scores),
+        },
+        "held_out": asdict(watched.curve),
+        "data_sha256": fingerprint(watched.task.X),
+        "command": command,
+        "provenance": provenance(),
+    }
+    text = training_page.render(watched, folder / "training.png", record)
+    (folder / "index.html").write_text(text, encoding="utf-8")
+    (folder / MARK).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_history(watched, path):
+    """A CSV file: one row for each step at which anything was recorded, empty where something was not."""
+    run, curve = watched.run, watched.curve
+    columns = {
+        name: dict(zip(steps.tolist(), getattr(run, name).tolist(), strict=True))
+        for steps, names in (
+            (run.recorded_steps, ("clean_loss", "masked_loss", "distance", "max_distance", "flipped")),
+            (run.eigenvalue_steps, ("smallest_eigenvalue", "largest_eigenvalue", "masked_eigenvalue")),
+            (run.audit_steps, ("audit_error",)),
+        )
+        for name in names
+    }
+    if run.accuracy is not None:
+        columns["accuracy"] = dict(zip(run.recorded_steps.tolist(), run.accuracy.tolist(), strict=True))
+    columns["held_out_loss_per_row"] = dict(zip(curve.steps, curve.loss, strict=True))
+    columns["held_out_score"] = dict(zip(curve.steps, curve.score, strict=True))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["step", *columns])
+        for step in sorted(set().union(*columns.values())):
+            writer.writerow([step, *(column.get(step, "") for column in columns.values())])
+
+
+def load(folder):
+    """The run that :func:`write` left in a folder."""
+    if not (folder / MARK).is_file():
+        raise OutputError(f"{folder} does not hold a run of fastntk train (it has no {MARK}) to go on with.")
+    try:
+        record = json.loads((folder / MARK).read_text(encoding="utf-8"))
+        return WatchedRun(
+            Task.load(folder / "data.npz"),
+            Settings(**record["settings"]),
+            TrainingRun.load(folder / "run.npz"),
+            Curve(**record["held_out"]),
+            from_numbers(record["results"]["scores"]),
+        )
+    except DAMAGED as error:
+        raise OutputError(
+            f"the run in {folder} is damaged, or of another version of fastntk ({error}): start again, "
+            "with --force."
+        ) from error

@@ -1,0 +1,155 @@
+"""A training run that is looked at, on rows held out, while it goes on."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..network import Network
+from ..training import TrainingRun, train
+from .scores import clean_score, explained, final_score
+from .settings import Settings
+from .task import Task
+
+
+@dataclass
+class Curve:
+    """Loss (a mean over the rows) and score on the rows held out, after so many steps."""
+
+    steps: list = field(default_factory=list)
+    loss: list = field(default_factory=list)
+    score: list = field(default_factory=list)
+
+    def add(self, step, loss, score):
+        for values, value in ((self.steps, step), (self.loss, loss), (self.score, score)):
+            values.append(value)
+
+
+@dataclass
+class WatchedRun:
+    """A run and what was seen of it.
+
+    Attributes
+    ----------
+    task : Task
+    settings : Settings
+    run : TrainingRun or None
+        None before the first step.
+    curve : Curve
+        Empty where no rows are held out.
+    scores : dict of str to Score
+        Of the last network, "training" and "held out"; empty where it diverged.
+    """
+
+    task: Task
+    settings: Settings
+    run: TrainingRun | None = None
+    curve: Curve = field(default_factory=Curve)
+    scores: dict = field(default_factory=dict)
+
+    @property
+    def status(self):
+        """How it ended: "finished", "interrupted" or "diverged"."""
+        if self.run is not None and self.run.status == "diverged":
+            return "diverged"
+        done = 0 if self.run is None else self.run.steps_done
+        return "finished" if done >= self.settings.steps else "interrupted"
+
+    @property
+    def training_score(self):
+        """Accuracy or R^2 on the rows to train on at the recorded steps, (k,) float64."""
+        if self.run is None:
+            return np.empty(0)
+        if self.task.classes:
+            return self.run.accuracy
+        return explained(self.run.clean_loss / len(self.task.y), self.task.y)
+
+    @property
+    def initial_network(self):
+        """The network before the first step."""
+        task, settings = self.task, self.settings
+        return Network(settings.width, task.X.shape[1], outputs=task.outputs, seed=settings.seed)
+
+    @property
+    def output_gain(self):
+        """What several outputs add to the largest step in function space: q lmax(a^T a) / |a|^2, or 1."""
+        a = self.initial_network.output_weights().reshape(self.settings.width, -1)
+        gram = a.T @ a
+        return float(len(gram) * np.linalg.eigvalsh(gram)[-1] / np.trace(gram))
+
+    @property
+    def batch_share(self):
+        """The rows of a batch, over all rows to train on."""
+        return (self.settings.batch_size or len(self.task.X)) / len(self.task.X)
+
+
+def advance(watched, progress, machine):
+    """Train to the last step, or to Ctrl-C."""
+    task, settings = watched.task, watched.settings
+    first = watched.run.steps_done if watched.run else 0
+
+    def show(done, total):
+        if progress is not None:
+            share = (done - first) / (settings.steps - first)
+            progress(min(share, 1.0), f"step {done:,} of {settings.steps:,}")
+
+    try:
+        _look(watched, machine)
+        for stop in _stops(first, settings, bool(len(task.held_out_X))):
+            watched.run = train(
+                task.X,
+                task.y,
+                network=watched.initial_network,
+                mask=settings.make_mask(),
+                step_size=watched.run.step_size if watched.run else settings.step_size,
+                steps=stop,
+                batch_size=settings.batch_size,
+                mode=settings.mode,
+                seed=settings.seed,
+                record_every=settings.record_every,
+                eigenvalues_every=settings.eigenvalues_every or None,
+                audit_every=settings.audit_every or None,
+                row_ids=task.ids,
+                resume=watched.run,
+                progress=show,
+                **machine,
+            )
+            if watched.run.status == "diverged":
+                return
+            _look(watched, machine)
+    except KeyboardInterrupt as interrupt:
+        watched.run = getattr(interrupt, "run", watched.run)
+        if watched.run is None:
+            raise
+
+
+def _stops(first, settings, looking):
+    """The steps to train to, one call each: every recorded one, where somebody looks at it, and the last."""
+    if looking:
+        every = settings.record_every
+        yield from range((first // every + 1) * every, settings.steps, every)
+    yield settings.steps
+
+
+def _look(watched, machine):
+    """Test the network on the rows held out, where it stands on a recorded step."""
+    task, run = watched.task, watched.run
+    step = run.steps_done if run else 0
+    if len(task.held_out_X) and step % watched.settings.record_every == 0 and step not in watched.curve.steps:
+        network = run.network if run else watched.initial_network
+        watched.curve.add(step, *clean_score(task, network, task.held_out_X, task.held_out_y, **machine))
+
+
+def final_scores(watched, machine):
+    """The scores by the kind of rows; none of a diverged network, nor after (another) Ctrl-C."""
+    task, settings = watched.task, watched.settings
+    if watched.status == "diverged":
+        return {}
+    options = {"mask": settings.make_mask(), "seed": settings.seed, **machine}
+    kinds = {"training": (task.X, task.y, task.ids)}
+    if len(task.held_out_X):
+        kinds["held out"] = (task.held_out_X, task.held_out_y, task.held_out_ids)
+    try:
+        network = watched.run.network
+        return {name: final_score(task, network, *rows, **options) for name, rows in kinds.items()}
+    except KeyboardInterrupt:
+        return {}
