@@ -12,7 +12,7 @@ from .engine.steps import OutOfRange, Steps
 from .gram import ntk
 from .kernels import load
 from .spectrum import extreme_eigenvalues
-from .training_run import HISTORY, TrainingRun, trained_network
+from .training_run import HISTORY, TrainingRun, digest, trained_network
 
 DIVERGED = 1e6  # times the loss at the start
 
@@ -42,6 +42,7 @@ class Trainer:
         settings,
         threads,
         reports,
+        borrowed,
     ):
         self.network, self.weights, self.batches, self.mask = network, weights, batches, mask
         self.targets, self.labels = targets, labels
@@ -51,6 +52,7 @@ class Trainer:
         self.loss_limit = None
         self.step = 0
         self.reports = reports
+        self.borrowed = borrowed  # whether the weights stand in the caller's array
         self.reached: queue.SimpleQueue[int | None] = (
             queue.SimpleQueue()
         )  # steps done where ``reports``, then None
@@ -191,6 +193,7 @@ class Trainer:
             status=status,
             loss_limit=self.loss_limit,
             settings=self.settings,
+            weights_digest=digest(self.weights) if self.borrowed else None,
             accuracy=None if self.labels is None else np.array(self.history.get("accuracy", []), np.float64),
             **history,
         )

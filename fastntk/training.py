@@ -215,7 +215,7 @@ def train(
     weights = np.empty((network.width, network.dim), np.float32) if out is None else np.asarray(out)
     trainer = Trainer(
         network, weights, batches, mask, targets, labels, step_size, total, every, settings, workers,
-        progress is not None,
+        progress is not None, out is not None,
     )  # fmt: skip
     return _drive(trainer, earlier, options.progress)
 
@@ -236,18 +236,13 @@ def _drive(trainer, earlier, progress):
     thread = threading.Thread(target=work, name="fastntk-training", daemon=True)
     thread.start()
     stopped_by = None
-    done: int | None = 0
-    while done is not None:
+    while True:
         try:
-            done = trainer.reached.get(timeout=POLL_SECONDS)
-            if done is not None and progress is not None and stopped_by is None:
-                progress(done, trainer.total)
-        except queue.Empty:
-            continue
+            _report(thread, trainer, progress if stopped_by is None else None)
+            break
         except BaseException as error:  # Ctrl-C, or the callback's own
             trainer.steps.hurry.set()
             stopped_by = stopped_by or error
-    thread.join()
     if failures:
         raise failures[0]
     run = runs[0]
@@ -264,6 +259,19 @@ def _drive(trainer, earlier, progress):
             stacklevel=4,
         )
     return run
+
+
+def _report(thread, trainer, progress):
+    """Call progress(done, total) for the steps of the trainer until its thread has ended."""
+    while thread.is_alive() or not trainer.reached.empty():
+        try:
+            done = trainer.reached.get(timeout=POLL_SECONDS)
+        except queue.Empty:  # such as where an interrupt lost the last message
+            continue
+        if done is None:
+            thread.join()
+        elif progress is not None:
+            progress(done, trainer.total)
 
 
 # ------------------------------------------------------------------------------------ checks
@@ -296,6 +304,11 @@ def _as_earlier(resume, settings, step_size, total):
     lines = settings.differences(earlier.settings)
     if step_size is not None and step_size != earlier.step_size:
         lines.append(f"step_size ({earlier.step_size:g} there, {step_size:g} here)")
+    if earlier.weights_digest not in (None, digest(earlier.network._neurons.given_weights)):
+        raise ValueError(
+            f"resume is a run whose weights have been written over since its {earlier.steps_done} steps: "
+            f"they stand in the array that was given as out. Use another out, or save the run first."
+        )
     if lines:
         raise ValueError(
             f"resume is a run of something else: {', '.join(lines)} differ. Give what it was started "

@@ -121,6 +121,7 @@ class TrainingRun:
     audit_error: np.ndarray
     loss_limit: float | None = field(repr=False)
     settings: Settings = field(repr=False)
+    weights_digest: str | None = field(repr=False)  # where they stand in an array of the caller's
 
     def __repr__(self):
         loss = f", clean_loss {self.clean_loss[-1]:.4g}" if len(self.clean_loss) else ""
@@ -209,6 +210,7 @@ class TrainingRun:
                 status=described["status"],
                 loss_limit=described["loss_limit"],
                 settings=settings,
+                weights_digest=None,
                 accuracy=accuracy,
                 **history,
             )
