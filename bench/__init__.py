@@ -13,6 +13,8 @@ workloads.py       the calls that are timed, and the same jobs in plain NumPy
 interleave.py      A B B A A B ...: times that noise on the machine hits alike
 figures.py         what a figure is: value, target, and what limits it
 against_numpy.py   figures: whole kernels against NumPy, thread scaling
+gradients.py       figures: gradient products against NumPy
+against_torch.py   figures: training steps against PyTorch on the CPU
 against_peak.py    figures: single compiled kernels against the machine's limits and NumKong
 processes.py       figures that need fresh processes: memory, import, compile time, AVX2
 hardware.py        the machine and the versions, for the record

@@ -5,11 +5,12 @@ import json
 import sys
 from pathlib import Path
 
-from . import against_numpy, against_peak, hardware, processes
+from . import against_numpy, against_peak, against_torch, gradients, hardware, processes
 from .interleave import two_cores
 
 RESULTS = Path(__file__).parent / "results"
-FIGURES = {f.__name__: f for f in (*against_numpy.FIGURES, *against_peak.FIGURES, *processes.FIGURES)}
+MODULES = (against_numpy, gradients, against_torch, against_peak, processes)
+FIGURES = {figure.__name__: figure for module in MODULES for figure in module.FIGURES}
 
 
 def main():

@@ -3,6 +3,7 @@
 import json
 import resource
 import sys
+from pathlib import Path
 from time import perf_counter
 
 
@@ -13,6 +14,25 @@ def peak_bytes(n, d, width):
     fastntk_kernel(inputs(n, d), width, threads=2)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def training_bytes(n, d, width):
+    """Peak memory of a training run beyond the weights, in a process that has trained before; Linux only."""
+    from .workloads import fastntk_training, regression
+
+    def resident(entry):
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(entry))
+
+    def train(problem):
+        return fastntk_training(problem, 3, record_every=1, threads=2)
+
+    train(regression(64, d, 4096))  # imports, compiles, starts the threads
+    problem = regression(n, d, width)
+    before = resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is counted from here
+    train(problem)
+    return resident("VmHWM") - before - 4 * width * d
 
 
 def import_seconds():
@@ -57,7 +77,14 @@ def operation_seconds(names, quick):
 
 TASKS = {
     task.__name__: task
-    for task in (peak_bytes, import_seconds, first_call_seconds, hidden_against_numpy, operation_seconds)
+    for task in (
+        peak_bytes,
+        training_bytes,
+        import_seconds,
+        first_call_seconds,
+        hidden_against_numpy,
+        operation_seconds,
+    )
 }
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("fastntk", "numpy", "scipy", "numba", "llvmlite", "numkong")
+PACKAGES = ("fastntk", "numpy", "scipy", "numba", "llvmlite", "numkong", "torch")
 EXTENSIONS = {"avx512f": "AVX-512", "amx_tile": "AMX", "avx2": "AVX2", "asimd": "NEON"}
 
 

@@ -2,11 +2,12 @@
 
 import os
 from contextlib import contextmanager
-from time import perf_counter
+from time import perf_counter, sleep
 
 from threadpoolctl import threadpool_limits
 
 CORES = 2  # every figure is stated for two cores
+PAUSE = 0.1  # seconds after which the idle threads of PyTorch and OpenBLAS no longer spin
 
 
 @contextmanager
@@ -40,3 +41,32 @@ def interleave(operations, rounds):
             seconds[name].append(perf_counter() - start)
         order.reverse()
     return seconds
+
+
+def interleave_turns(turns, rounds):
+    """The same for calls that return their seconds themselves, and for pools of threads that spin when idle.
+
+    A turn measures what comes in numbers, such as the steps of a training run, and leaves out what comes
+    first: compilation, copies, a cache that another left behind.
+    """
+    seconds = {name: [] for name in turns}
+    order = list(turns)
+    for _ in range(rounds):
+        for name in order:
+            sleep(PAUSE)
+            seconds[name].append(turns[name]())
+        order.reverse()
+    return seconds
+
+
+def repeated(call, times):
+    """A turn: seconds of a call, the mean over ``times`` calls after an untimed one."""
+
+    def turn():
+        call()
+        start = perf_counter()
+        for _ in range(times):
+            call()
+        return (perf_counter() - start) / times
+
+    return turn

@@ -1,9 +1,16 @@
 """The fp32 multiply-add peak of the cores in use: independent chains of vector fma, nothing else."""
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from time import perf_counter
+
+import numpy as np
 
 from fastntk.kernels.cpu.compiling import compiled
+from fastntk.kernels.cpu.paths import chosen_path
 from fastntk.kernels.cpu.simd import f32, vector_kernel
+
+from .interleave import CORES
 
 CHAINS = 12  # more than latency times issue width of any current core, fewer than the registers
 
@@ -35,3 +42,23 @@ def make_peak(lanes):
 def operations(lanes, steps):
     """Floating-point operations of one call: a multiply-add is two."""
     return 2 * lanes * CHAINS * steps
+
+
+def peak_turn(multiply_adds, quick=False):
+    """A turn for ``interleave_turns``: seconds of so many fp32 multiply-adds at the peak of the cores."""
+    lanes = chosen_path().lanes
+    steps = 10_000 if quick else 30_000_000
+    kernel = make_peak(lanes)
+    values = [np.full((CHAINS + 2, lanes), 0.5, np.float32) for _ in range(CORES)]
+    for one in values:
+        kernel(1, one)  # compiles
+
+    def turn():
+        with ThreadPoolExecutor(CORES) as pool:
+            start = perf_counter()
+            for done in [pool.submit(kernel, steps, one) for one in values]:
+                done.result()
+            seconds = perf_counter() - start
+        return seconds * 2 * multiply_adds / (CORES * operations(lanes, steps))
+
+    return turn

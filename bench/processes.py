@@ -44,6 +44,29 @@ def peak_memory(quick=False):
     )
 
 
+def _training_memory(n, d, quick):
+    width = 4096 if quick else 65_536
+    child("training_bytes", n=40, d=d, width=4096)  # fills the cache of compiled kernels
+    patterns = 2 * n * width / 8
+    return Figure(
+        case=f"memory of training beyond the weights, n={n}, d={d}, m={width}, recording every step",
+        against=f"two patterns of n m / 8 bytes ({patterns / 1e6:.0f} MB) and 64 MB",
+        value=child("training_bytes", n=n, d=d, width=width) / 1e6,
+        unit="MB",
+        at_most=patterns / 1e6 + 64,
+        limit="the pattern of the step, and that of the initial weights for the fraction of flipped bits; "
+        "batches in two layouts, and sums of the outputs",
+    )
+
+
+def training_memory_large_inputs(quick=False):
+    return _training_memory(500, 784, quick)
+
+
+def training_memory_small_inputs(quick=False):
+    return _training_memory(1797, 64, quick)
+
+
 def avx2_path(quick=False):
     with tempfile.TemporaryDirectory() as cache:
         environment = {
@@ -111,4 +134,12 @@ def cached_compile(quick=False):
     )
 
 
-FIGURES = (peak_memory, avx2_path, import_time, cold_compile, cached_compile)
+FIGURES = (
+    peak_memory,
+    training_memory_large_inputs,
+    training_memory_small_inputs,
+    avx2_path,
+    import_time,
+    cold_compile,
+    cached_compile,
+)

@@ -1,12 +1,15 @@
 """The calls that are timed, and the same jobs in plain NumPy."""
 
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 import fastntk as fn
 
 BLOCK = 8192  # neurons at a time in the NumPy versions: the fastest of the powers of two
+KAPPA = 0.2  # of the mask in training
+STEP_SIZE = 0.005  # a stable one for the sizes here
 
 
 def inputs(n, d):
@@ -46,6 +49,28 @@ def numpy_both(X, width):
     return ((X @ X.T) * counts + products) / width
 
 
+class Regression(NamedTuple):
+    """Something to train on: unit rows, random targets, virtual weights."""
+
+    X: np.ndarray  # (n, d) float32
+    y: np.ndarray  # (n, q) float32
+    network: fn.Network
+
+
+def regression(n, d, width, outputs=1):
+    X = inputs(n, d)
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    y = np.random.default_rng(1).standard_normal((n, outputs), dtype=np.float32)
+    return Regression(X, y, fn.Network(width=width, dim=d, outputs=outputs, seed=0))
+
+
+def fastntk_training(problem, steps, **options):
+    """A run of full-batch masked steps that records nothing but the start."""
+    options = {"mask": fn.GaussianMask(KAPPA), "step_size": STEP_SIZE, "record_every": 10**9} | options
+    X, y, network = problem
+    return fn.train(X, y, network=network, steps=steps, **options)
+
+
 def masked(X, width):
     """Two mask draws, rows against other rows."""
     network = fn.Network(width=width, dim=X.shape[1], seed=0)
@@ -65,6 +90,20 @@ def limit(X):
     return fn.ntk_limit(X, mask=fn.GaussianMask(0.3), layers="both")
 
 
+def gradient(X, width):
+    return fn.vjp(X, X[:, 0], network=fn.Network(width=width, dim=X.shape[1], seed=0))
+
+
+def tangent(X, width):
+    direction = np.ones((width, X.shape[1]), np.float32)
+    return fn.jvp(X, direction, network=fn.Network(width=width, dim=X.shape[1], seed=0))
+
+
+def training(X, width, outputs=1):
+    """Ten steps, and what comes before them: the weights, the check of the step size, the first record."""
+    return fastntk_training(regression(*X.shape, width, outputs), 10)
+
+
 # What is followed over time (bench_operations.py) and from commit to commit (compare.py): name to
 # (call, rows, features, width), each some tenths of a second on two cores.
 OPERATIONS = {
@@ -74,6 +113,10 @@ OPERATIONS = {
     "masked cross kernel": (masked, 1797, 64, 131_072),
     "activation pattern": (pattern, 1797, 64, 131_072),
     "outputs": (outputs, 1797, 64, 131_072),
+    "gradient product": (gradient, 1797, 64, 131_072),
+    "tangent product": (tangent, 1797, 64, 131_072),
+    "training, d=64": (training, 1797, 64, 32_768),
+    "training, ten outputs": (partial(training, outputs=10), 500, 64, 65_536),
     "limit": (limit, 1000, 64, None),
 }
 
