@@ -12,7 +12,7 @@ import numpy as np
 
 from .compiling import compiled
 from .layout import aligned, round_up
-from .lookup import TABLE_BYTES, dense_slab, gradient_slab, slab_width
+from .lookup import TABLE_BYTES, clear, dense_slab, gradient_slab, slab_width
 from .simd import f32, f64, vector_kernel
 
 PANEL = 64  # samples in a word of bits
@@ -123,14 +123,6 @@ def _transpose_bits(bits, rows, first_word, count, block, words):
 
 
 transpose_bits = compiled(_transpose_bits)
-
-
-def _clear(sums, count):
-    for j in range(count):
-        sums[j] = np.float32(0.0)
-
-
-clear = compiled(_clear)
 
 
 def _add_sums(sums, count, fresh, totals):

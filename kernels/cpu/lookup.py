@@ -9,6 +9,9 @@ Bits are words of 64: bits 64p .. 64p + 63 of item i are the little-endian word 
 ``words + p * panel_bytes + i * item_bytes``.  Sums are taken over a slab of ``lanes * vectors`` columns.
 """
 
+import numpy as np
+
+from .compiling import compiled
 from .simd import Value, f32, i32, vector_kernel
 
 _FLOAT, _WORD = f32(1).element, i32(1).element
@@ -167,3 +170,12 @@ def dense_slab(
         return []
 
     emit.loop(emit.integer(items) // tile_items, [], one_tile)
+
+
+def _clear(sums, count):
+    """The first ``count`` of flat fp32 sums set to zero."""
+    for j in range(count):
+        sums[j] = np.float32(0.0)
+
+
+clear = compiled(_clear)

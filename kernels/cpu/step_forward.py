@@ -83,26 +83,6 @@ def finish_step_tile(
             word = word | (mask.mask_bits(samples) << (lanes * z))
         return word
 
-    rectified = []
-    for r in range(neurons):
-        mine = sums[vectors * r : vectors * (r + 1)]
-        positive = [total.above(0.0) for total in mine]
-        emit.store(joined(positive), emit.integer(bits) + 8 * r)
-        rectified += [bit.choose(total, zero) for bit, total in zip(positive, mine, strict=True)]
-
-    def one_output(c, _):
-        at = emit.integer(sums_out) + c * (4 * PANEL)
-        totals = [emit.load(f32(lanes), at, 4 * lanes * z) for z in range(vectors)]
-        for r in range(neurons):
-            own = emit.load_broadcast(_FLOAT, lanes, emit.integer(a) + (emit.integer(outputs) * r + c) * 4)
-            for z in range(vectors):
-                totals[z] = emit.multiply_add(fused, own, rectified[vectors * r + z], totals[z])
-        for z, total in enumerate(totals):
-            emit.store(total, at, 4 * lanes * z)
-        return []
-
-    emit.loop(outputs, [], one_output)
-
     smallest = sums
     while len(smallest) > 1:
         pairs = zip(smallest[::2], smallest[1::2], strict=False)
@@ -126,7 +106,29 @@ def finish_step_tile(
             any_suspect = suspect if any_suspect is None else any_suspect | suspect
         return any_suspect
 
-    return emit.when(undecided.differs(0), lane_by_lane)
+    # Before the outputs, so that the sums need not be kept beside the rectified ones.
+    suspected = emit.when(undecided.differs(0), lane_by_lane)
+
+    rectified = []
+    for r in range(neurons):
+        mine = sums[vectors * r : vectors * (r + 1)]
+        positive = [total.above(0.0) for total in mine]
+        emit.store(joined(positive), emit.integer(bits) + 8 * r)
+        rectified += [bit.choose(total, zero) for bit, total in zip(positive, mine, strict=True)]
+
+    def one_output(c, _):
+        at = emit.integer(sums_out) + c * (4 * PANEL)
+        totals = [emit.load(f32(lanes), at, 4 * lanes * z) for z in range(vectors)]
+        for r in range(neurons):
+            own = emit.load_broadcast(_FLOAT, lanes, emit.integer(a) + (emit.integer(outputs) * r + c) * 4)
+            for z in range(vectors):
+                totals[z] = emit.multiply_add(fused, own, rectified[vectors * r + z], totals[z])
+        for z, total in enumerate(totals):
+            emit.store(total, at, 4 * lanes * z)
+        return []
+
+    emit.loop(outputs, [], one_output)
+    return suspected
 
 
 @vector_kernel

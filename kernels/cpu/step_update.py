@@ -1,9 +1,7 @@
 """Update of a training step: the gradient of one chunk of neurons, added to their rows of W."""
 
-import numpy as np
-
 from .compiling import compiled
-from .lookup import dense_slab, gradient_slab, slab_width
+from .lookup import clear, dense_slab, gradient_slab, slab_width
 from .simd import f32, i64, vector_kernel
 
 _FLOAT, _ADDRESS = f32(1).element, i64(1).element
@@ -81,7 +79,7 @@ def make_update_by_lookup(path):
         for start in range(0, dim, lanes * widest):
             columns = min(dim - start, lanes * widest)
             vectors = widest if columns > lanes * half else half if columns > lanes * quarter else quarter
-            scratch.sums.fill(np.float32(0.0))
+            clear(scratch.sums.reshape(-1), count * lanes * vectors)
             features = rows.ctypes.data + 4 * start
             first = 0
             for segment in range(len(stops)):
@@ -91,49 +89,19 @@ def make_update_by_lookup(path):
                 into = sums + 4 * lanes * vectors * first
                 if vectors == widest:
                     gradient_slab(
-                        lanes,
-                        widest,
-                        bits,
-                        panel_bytes,
-                        8,
-                        items,
-                        panels,
-                        features,
-                        row_bytes,
-                        own,
-                        table,
-                        into,
-                    )
+                        lanes, widest, bits, panel_bytes, 8, items, panels, features, row_bytes,
+                        own, table, into,
+                    )  # fmt: skip
                 elif vectors == half:
                     gradient_slab(
-                        lanes,
-                        half,
-                        bits,
-                        panel_bytes,
-                        8,
-                        items,
-                        panels,
-                        features,
-                        row_bytes,
-                        own,
-                        table,
-                        into,
-                    )
+                        lanes, half, bits, panel_bytes, 8, items, panels, features, row_bytes,
+                        own, table, into,
+                    )  # fmt: skip
                 else:
                     gradient_slab(
-                        lanes,
-                        quarter,
-                        bits,
-                        panel_bytes,
-                        8,
-                        items,
-                        panels,
-                        features,
-                        row_bytes,
-                        own,
-                        table,
-                        into,
-                    )
+                        lanes, quarter, bits, panel_bytes, 8, items, panels, features, row_bytes,
+                        own, table, into,
+                    )  # fmt: skip
                 first = stops[segment]
             add_scaled_rows(
                 lanes, fused, weights.ctypes.data + 4 * start, 4 * dim, order.ctypes.data,
@@ -162,22 +130,20 @@ def make_update_dense(path):
         coefficients, sums = scratch.coefficients.ctypes.data, scratch.sums.ctypes.data
         for start in range(0, dim, lanes * widest):
             columns = min(dim - start, lanes * widest)
-            scratch.sums.fill(np.float32(0.0))
+            vectors = widest if columns > lanes * half else half if columns > lanes * quarter else quarter
+            clear(scratch.sums.reshape(-1), items * lanes * vectors)
             features = rows.ctypes.data + 4 * start
-            if columns > lanes * half:
-                vectors = widest
+            if vectors == widest:
                 dense_slab(
                     lanes, widest, neurons, tile, fused, bits, panel_bytes, 8, items, panels, features,
                     row_bytes, outputs, own, shared, shared_bytes, coefficients, sums,
                 )  # fmt: skip
-            elif columns > lanes * quarter:
-                vectors = half
+            elif vectors == half:
                 dense_slab(
                     lanes, half, neurons, half_tile, fused, bits, panel_bytes, 8, items, panels, features,
                     row_bytes, outputs, own, shared, shared_bytes, coefficients, sums,
                 )  # fmt: skip
             else:
-                vectors = quarter
                 dense_slab(
                     lanes, quarter, neurons, quarter_tile, fused, bits, panel_bytes, 8, items, panels,
                     features, row_bytes, outputs, own, shared, shared_bytes, coefficients, sums,

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .compiling import compiled
-from .gradient import ITEMS, PANEL, SUM_PANELS, clear, lookup_table, words_shape
+from .gradient import ITEMS, PANEL, SUM_PANELS, lookup_table, words_shape
 from .layout import aligned
-from .lookup import gradient_slab, slab_width
+from .lookup import clear, gradient_slab, slab_width
 from .simd import f32, f64, vector_kernel
 
 TANGENT_NEURONS = PANEL * SUM_PANELS
@@ -179,38 +179,18 @@ def make_tangent(path):
                 clear(sums, items * lanes * vectors)
                 if vectors == widest:
                     gradient_slab(
-                        lanes,
-                        widest,
-                        words,
-                        panel_bytes,
-                        8,
-                        items,
-                        panels,
-                        rows,
-                        row_bytes,
-                        ones,
-                        table,
-                        into,
-                    )
+                        lanes, widest, words, panel_bytes, 8, items, panels, rows, row_bytes,
+                        ones, table, into,
+                    )  # fmt: skip
                 elif vectors == half:
                     gradient_slab(
                         lanes, half, words, panel_bytes, 8, items, panels, rows, row_bytes, ones, table, into
                     )
                 else:
                     gradient_slab(
-                        lanes,
-                        quarter,
-                        words,
-                        panel_bytes,
-                        8,
-                        items,
-                        panels,
-                        rows,
-                        row_bytes,
-                        ones,
-                        table,
-                        into,
-                    )
+                        lanes, quarter, words, panel_bytes, 8, items, panels, rows, row_bytes,
+                        ones, table, into,
+                    )  # fmt: skip
                 features = inputs.ctypes.data + 4 * (first_row * dim + first)
                 scale = scratch.scale.ctypes.data
                 project(into, 4 * lanes * vectors, items, columns, scale, features, 4 * dim, own)
