@@ -12,6 +12,8 @@ def peak_bytes(n, d, width):
     from .workloads import fastntk_kernel, inputs
 
     fastntk_kernel(inputs(n, d), width, threads=2)
+    if sys.platform == "linux":
+        return _resident("VmHWM")  # ru_maxrss begins at the peak of the process that started this one
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -20,19 +22,21 @@ def training_bytes(n, d, width):
     """Peak memory of a training run beyond the weights, in a process that has trained before; Linux only."""
     from .workloads import fastntk_training, regression
 
-    def resident(entry):
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(entry))
-
     def train(problem):
         return fastntk_training(problem, 3, record_every=1, threads=2)
 
     train(regression(64, d, 4096))  # imports, compiles, starts the threads
     problem = regression(n, d, width)
-    before = resident("VmRSS")
+    before = _resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is counted from here
     train(problem)
-    return resident("VmHWM") - before - 4 * width * d
+    return _resident("VmHWM") - before - 4 * width * d
+
+
+def _resident(entry):
+    """An entry of the process's memory, in bytes; Linux only."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(entry))
 
 
 def import_seconds():

@@ -13,7 +13,7 @@ from .network import Network
 NEURONS = 2048  # in a block
 
 
-def step_identity_error(before, after, output_weights, X, masked, residuals, step_size):
+def step_identity_error(before, after, output_weights, X, masked, residuals, step_size, threads=None):
     """max_i |r_{t+1} - (r_t - eta Keff u)| / max_i |eta Keff u|, in float64 from the weights alone.
 
     ``before`` and ``after`` are (m, d) weights, ``output_weights(first, count)`` gives (count, q), ``masked``
@@ -31,7 +31,8 @@ def step_identity_error(before, after, output_weights, X, masked, residuals, ste
         rectified = np.maximum(new, 0) - np.maximum(old, 0)
         moved = new - old
         slope = np.where(moved != 0, rectified / np.where(moved != 0, moved, 1), old > 0)
-        bits = activation_pattern(masked, network=Network.from_arrays(before[here], a)).to_bool()
+        block = Network.from_arrays(before[here], np.ones(len(a)))  # whose output weights do not matter
+        bits = activation_pattern(masked, network=block, threads=threads).to_bool()
         change += rectified @ a
         predicted += (slope * (products @ (bits * (residuals @ a.T)))) @ a
     change /= np.sqrt(width)

@@ -12,7 +12,7 @@ import traceback
 
 from . import _version
 from .commands import info, study, train
-from .commands.terminal import EndedEarly, InputError, complain
+from .commands.terminal import INTERRUPTED, EndedEarly, InputError, complain
 from .datafiles import INSTALL_HINT
 
 
@@ -40,7 +40,7 @@ def main(arguments=None):
         return end.status
     except KeyboardInterrupt as interrupt:
         complain(f"interrupted{interrupt}")
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

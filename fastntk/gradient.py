@@ -282,23 +282,12 @@ def _check_finite(V, first):
 
 def _check_out(out, layers, neurons, X):
     """Refuse an ``out`` that cannot receive the hidden part."""
-    shape = neurons.width, neurons.dim
-    right = f"it must be a float32 array of shape {shape}: np.empty({shape}, np.float32), or a np.memmap"
     if layers == "output":
         raise ValueError(
             "out is given with layers='output'; it receives the hidden part, which is not asked for."
         )
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"out is {type(out).__name__}; {right}.")
-    if out.dtype != np.float32:
-        raise TypeError(f"out has dtype {out.dtype}; {right}.")
-    if out.shape != shape:
-        raise ValueError(f"out has shape {out.shape}; {right}.")
-    if not out.flags.carray:
-        raise ValueError(f"out is not C-contiguous, aligned and writable; {right}.")
-    for name, other in (("X", X), ("the weights of the network", neurons.given_weights)):
-        if other is not None and np.may_share_memory(out, other):
-            raise ValueError(f"out shares memory with {name}, which would be overwritten while it is read.")
+    others = {"X": X, "the weights of the network": neurons.given_weights}
+    validation.as_output(out, "out", (neurons.width, neurons.dim), others)
 
 
 def _check_room(result_bytes, makes_hidden, neurons, memory_limit):

@@ -28,16 +28,17 @@ def largest_eigenvalue(K):
     return float(values[0])
 
 
-def masked_eigenvalue(network, batches, options, draws=DRAWS):
+def masked_eigenvalue(network, batches, options):
     """The mean over the first masks of the largest eigenvalue that a step meets.
 
     The kernel of q outputs is that of one, mean a_r^2 weighted, times the largest eigenvalue of a^T a over
     its mean; exact where output weights and patterns are independent.
     """
+    every_step_alike = batches.mask is None and batches.size == len(batches.X)
+    draws = 1 if every_step_alike else DRAWS
     total = 0.0
     for step in range(draws):
-        rows = batches.rows(step)
-        rows = np.arange(len(batches.X)) if isinstance(rows, slice) else rows
+        rows = np.arange(len(batches.X))[batches.rows(step)]
         part = rows[np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(int)]
         K = ntk(
             batches.masked(step, part),
@@ -46,10 +47,7 @@ def masked_eigenvalue(network, batches, options, draws=DRAWS):
             memory_limit=options.memory_limit,
         )
         total += largest_eigenvalue(K) * len(rows) / len(part)
-        if batches.mask is None and draws > 1 and len(rows) == len(batches.X):
-            total *= draws  # every step is the same
-            break
-    return total / draws * _output_factor(network)
+    return total / draws * output_factor(network)
 
 
 def nbytes_eigenvalue(network, rows, threads):
@@ -63,7 +61,7 @@ def advised_step_size(eigenvalue):
     return float(f"{LIMIT / 2 / eigenvalue:.2e}") if eigenvalue > 0 else 1.0
 
 
-def _output_factor(network):
+def output_factor(network):
     """The largest eigenvalue of a^T a over its mean eigenvalue."""
     gram = np.zeros((network.outputs, network.outputs))
     for first in range(0, network.width, 65536):

@@ -36,6 +36,7 @@ class Trainer:
         mask,
         targets,
         labels,
+        *,
         step_size,
         total,
         every,
@@ -53,9 +54,8 @@ class Trainer:
         self.step = 0
         self.reports = reports
         self.borrowed = borrowed  # whether the weights stand in the caller's array
-        self.reached: queue.SimpleQueue[int | None] = (
-            queue.SimpleQueue()
-        )  # steps done where ``reports``, then None
+        # Steps done where ``reports``, then None.
+        self.reached: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self.threads = threads
 
     def run(self, earlier):
@@ -63,7 +63,8 @@ class Trainer:
         if earlier is None:
             self.steps.fill()
         else:
-            self.weights[:] = earlier.network._neurons.given_weights
+            if not np.may_share_memory(self.weights, earlier.network._neurons.given_weights):
+                self.weights[:] = earlier.network._neurons.given_weights
             self.step, self.loss_limit = earlier.steps_done, earlier.loss_limit
             names = (*HISTORY, "accuracy") if self.labels is not None else HISTORY
             self.history = {name: list(getattr(earlier, name)) for name in names}
@@ -87,6 +88,8 @@ class Trainer:
             rows = self.batches.rows(self.step)
             residuals = outputs - self.targets[rows]
             loss = 0.5 * np.square(residuals).sum() * (len(self.targets) / len(residuals))
+            if self.steps.hurry.is_set() and self.step < self.total:
+                return "interrupted"
             self._record(loss)
             if not self._is_bounded(loss):
                 return "diverged"
@@ -163,6 +166,7 @@ class Trainer:
                 used.masked,
                 residuals,
                 self.step_size,
+                self.threads,
             ),
         )
 
@@ -172,7 +176,7 @@ class Trainer:
 
     def _has(self, name):
         """Whether this step is in the history already, as it is after a resume."""
-        return self.history.get(name, [None])[-1] == self.step
+        return self.history.get(name, [])[-1:] == [self.step]
 
     def _trained(self):
         neurons = self.network._neurons

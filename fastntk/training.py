@@ -127,10 +127,11 @@ def train(
     row_ids : integer array, optional
         Ids that key masks and batches, 0, 1, 2, ... by default.
     out : (m, d) float32 array, optional
-        Where the trained weights are to stand, such as a np.memmap; memory by default.
+        Where the weights are trained, such as a np.memmap; memory by default.  After an error it holds
+        unfinished ones.
     resume : TrainingRun or path, optional
-        A run to go on with, to the same bits as if it had never stopped.  Network, data, mask, mode, batch
-        size and seed must be the same; its step size is kept.
+        A run to go on with, to the same bits as if it had never stopped.  Network, data, row ids, mask,
+        mode, batch size and seed must be the same; its step size is kept.
     threads, memory_limit : int, optional
         As in :func:`fastntk.ntk`.
     progress : callable, optional
@@ -149,7 +150,7 @@ def train(
     MemoryError
         Before anything is allocated, with the estimate and what would help.
     TrainingInterrupted
-        On Ctrl-C (a KeyboardInterrupt), with the run so far as ``.run``.
+        On Ctrl-C once training has begun (a KeyboardInterrupt), with the run so far as ``.run``.
 
     Notes
     -----
@@ -174,7 +175,8 @@ def train(
     """
     X = validation.as_matrix(X, "X")
     network = as_network(network, X)
-    masking.as_mask(mask, "mask")
+    if masking.as_mask(mask, "mask") is not None:
+        mask._check_features(X.shape[1], "X")
     targets, labels = as_targets(y, len(X), network.outputs)
     total = validation.as_count(steps, "steps", high=DRAW_LIMIT - 1)
     validation.as_choice(mode, "mode", MODES)
@@ -190,13 +192,15 @@ def train(
         step_size = validation.as_positive(step_size, "step_size", high=1e30)
     seed = validation.as_seed(seed)
     options = checked_options(threads, memory_limit, progress)
-    _check_out(out, network)
+    if out is not None:
+        others = {"X": X, "the weights of the network": network._neurons.given_weights}
+        validation.as_output(out, "out", (network.width, network.dim), others)
 
     batches = Batches(X, mask if mode == "masked" else None, ids, batch_size, seed)
     workers = _plan(network, batches.size, len(X), every, out, options)
     settings = Settings(
         X=digest(X),
-        y=digest(targets),
+        y=digest(targets if labels is None else labels),
         row_ids=digest(ids),
         network=network_digest(network._neurons),
         width=network.width,
@@ -212,11 +216,27 @@ def train(
         step_size = earlier.step_size
     else:
         step_size = _checked_step_size(step_size, network, batches, options)
-    weights = np.empty((network.width, network.dim), np.float32) if out is None else np.asarray(out)
+    if out is not None:
+        weights = np.asarray(out)
+    elif earlier is None or earlier is resume:
+        weights = np.empty((network.width, network.dim), np.float32)
+    else:  # nobody else has the weights that were read from the file
+        weights = earlier.network._neurons.given_weights.base.reshape(network.width, network.dim)
     trainer = Trainer(
-        network, weights, batches, mask, targets, labels, step_size, total, every, settings, workers,
-        progress is not None, out is not None,
-    )  # fmt: skip
+        network,
+        weights,
+        batches,
+        mask,
+        targets,
+        labels,
+        step_size=step_size,
+        total=total,
+        every=every,
+        settings=settings,
+        threads=workers,
+        reports=progress is not None,
+        borrowed=out is not None,
+    )
     return _drive(trainer, earlier, options.progress)
 
 
@@ -286,7 +306,7 @@ def _checked_step_size(step_size, network, batches, options):
         warnings.warn(
             f"step_size={step_size:g} times the largest eigenvalue of the masked kernel, {eigenvalue:.4g}, "
             f"is {step_size * eigenvalue:.3g}; gradient descent is unstable from about {stability.LIMIT:g}. "
-            f"Use at most {stability.LIMIT / eigenvalue:.2g}, or step_size=None for "
+            f"Use at most {0.99 * stability.LIMIT / eigenvalue:.2g}, or step_size=None for "
             f"{stability.advised_step_size(eigenvalue):g}.",
             TrainingWarning,
             stacklevel=4,
@@ -303,12 +323,8 @@ def _as_earlier(resume, settings, step_size, total):
     earlier = resume if isinstance(resume, TrainingRun) else TrainingRun.load(resume)
     lines = settings.differences(earlier.settings)
     if step_size is not None and step_size != earlier.step_size:
-        lines.append(f"step_size ({earlier.step_size:g} there, {step_size:g} here)")
-    if earlier.weights_digest not in (None, digest(earlier.network._neurons.given_weights)):
-        raise ValueError(
-            f"resume is a run whose weights have been written over since its {earlier.steps_done} steps: "
-            f"they stand in the array that was given as out. Use another out, or save the run first."
-        )
+        lines.append(f"step_size ({earlier.step_size!r} there, {step_size!r} here)")
+    earlier.require_own_weights("resume cannot go on from it")
     if lines:
         raise ValueError(
             f"resume is a run of something else: {', '.join(lines)} differ. Give what it was started "
@@ -324,26 +340,6 @@ def _as_earlier(resume, settings, step_size, total):
             f"resume is a run of {earlier.steps_done} steps already, more than steps={total}. Ask for more."
         )
     return earlier
-
-
-def _check_out(out, network):
-    """``out`` must be able to hold the trained weights."""
-    if out is None:
-        return
-    shape = (network.width, network.dim)
-    good = isinstance(out, np.ndarray) and out.shape == shape and out.dtype == np.float32
-    if not (good and out.flags.c_contiguous and out.flags.writeable):
-        described = f"{type(out).__name__}"
-        if isinstance(out, np.ndarray):
-            described += f" of shape {out.shape} and dtype {out.dtype}"
-        raise ValueError(
-            f"out is a {described}; it must be a writable, C-contiguous float32 array of shape {shape}."
-        )
-    given = network._neurons.given_weights
-    if given is not None and np.may_share_memory(out, given):
-        raise ValueError(
-            "out shares memory with the weights of network, which stay as they are. Use another."
-        )
 
 
 def _plan(network, rows, total_rows, every, out, options):
@@ -364,10 +360,16 @@ def _plan(network, rows, total_rows, every, out, options):
     )
     if needed > limit:
         source = "available memory" if options.memory_limit is None else "memory_limit"
+        hints = [
+            "fewer threads" if options.threads else "",
+            "no audits" if every.audit else "",
+            "no eigenvalues" if every.eigenvalues else "",
+            "" if out is not None else "out=np.lib.format.open_memmap(...) for the weights",
+            "a smaller network, fewer rows, or a larger memory_limit",
+        ]
         raise MemoryError(
             f"training {network.width} neurons of {network.dim} features on {total_rows} rows needs about "
             f"{describe_bytes(needed)}, of which the weights {describe_bytes(weights)}, but {source} is "
-            f"{describe_bytes(limit)}. Use out=np.lib.format.open_memmap(...) for the weights, a smaller "
-            f"network, or fewer rows."
+            f"{describe_bytes(limit)}. Use {', '.join(filter(None, hints))}."
         )
     return fitting

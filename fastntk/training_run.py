@@ -86,8 +86,8 @@ class TrainingRun:
     smallest_eigenvalue, largest_eigenvalue : (e,) float64
         Of the hidden-layer kernel of the inputs as they are.
     masked_eigenvalue : (e,) float64
-        The largest one at the masked inputs of the step: training is stable while ``step_size`` times it
-        is below 2.
+        The largest one at the inputs of the step, masked where training is: with one output it is stable
+        while ``step_size`` times this is below 2 (docs/mathematics.md, section 7, for several).
     audit_steps : (s,) int64
     audit_error : (s,) float64
         Error of the exact step identity (``fastntk.audit``), relative to the change of the outputs.
@@ -147,6 +147,7 @@ class TrainingRun:
         40
         """
         path = Path(path)
+        self.require_own_weights("it can no longer be saved")
         described = {
             "format": FORMAT,
             "step_size": self.step_size,
@@ -174,6 +175,14 @@ class TrainingRun:
         except BaseException:
             part.unlink(missing_ok=True)
             raise
+
+    def require_own_weights(self, so):
+        """Raise where the weights stand in a caller's array that has been written over since."""
+        if self.weights_digest not in (None, digest(self.network._neurons.given_weights)):
+            raise ValueError(
+                f"the weights of this run after {self.steps_done} steps have been written over in the array "
+                f"that was given as out: {so}. Give each run an out of its own, or save it first."
+            )
 
     @classmethod
     def load(cls, path):
@@ -214,7 +223,7 @@ class TrainingRun:
                 accuracy=accuracy,
                 **history,
             )
-        except OSError:
+        except (OSError, MemoryError):
             raise
         except Exception as error:  # whatever a damaged archive makes NumPy, zipfile or json raise
             raise ValueError(

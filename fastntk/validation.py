@@ -77,6 +77,25 @@ def as_columns(value, name, *, length, high=None):
     return np.ascontiguousarray(array, np.float64)
 
 
+def as_output(value, name, shape, others):
+    """A writable float32 array of a shape, which shares no memory with ``others`` (by name, or None)."""
+    right = f"it must be a float32 array of shape {shape}: np.empty({shape}, np.float32), or a np.memmap"
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} is {type(value).__name__}; {right}.")
+    if value.dtype != np.float32:
+        raise TypeError(f"{name} has dtype {value.dtype}; {right}.")
+    if value.shape != shape:
+        raise ValueError(f"{name} has shape {value.shape}; {right}.")
+    if not value.flags.carray:
+        raise ValueError(f"{name} is not C-contiguous, aligned and writable; {right}.")
+    for other_name, other in others.items():
+        if other is not None and np.may_share_memory(value, other):
+            raise ValueError(
+                f"{name} shares memory with {other_name}, which would be overwritten while it is read."
+            )
+    return value
+
+
 def as_array(value, name):
     """np.asarray that names the argument."""
     if isinstance(value, np.ma.MaskedArray):

@@ -18,12 +18,12 @@ A kernel works on a chunk of neurons [first, first + count) and adds to what it 
     count_differences, distance_moved
                        what a training run records
     pack_weights, rectify, weighted_sum, square_sum, unpack_bits, weighted_bit_count,
-    add_fixed_point    plain loops around it, neuron by neuron in order
+    add_fixed_point    plain loops around these, neuron by neuron in order
 
-``reference.py`` defines each in plain NumPy and Python integers, and every backend is tested against
-it: random values, bits and counts by equality, float sums within a stated bound.  Float sums run over
-at most a fixed chunk of neurons in order and are then added as int64 fixed point, so that merging is
-integer addition.
+``reference.py`` defines what they compute in plain NumPy and Python integers, and every backend is tested
+against it: random values, bits and counts by equality, float sums within a stated bound.  Float sums of a
+sweep run over at most a fixed chunk of neurons in order and are then added as int64 fixed point, so that
+merging is integer addition; those of a training step have a fixed order.
 
 The one backend is ``cpu`` (Numba).  :func:`load` picks its instruction-set path from the host's
 features, or from the environment variable ``FASTNTK_CPU_PATH`` (avx512, avx2, plain), before anything

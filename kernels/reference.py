@@ -281,3 +281,15 @@ def hidden_tangent(P, a, V, X):
             for x, active in zip(np.asarray(X, float), np.asarray(P, bool), strict=True)
         ]
     )
+
+
+def training_step(W, a, X, y, step_size):
+    """(f (n, q), W after) of a step of gradient descent on 1/2 sum_ic (f_ic - y_ic)^2, in float64."""
+    f = outputs(preactivation(X, W), a) / math.sqrt(len(W))
+    gradient = hidden_gradient(pattern(X, W), a, f - y, X) / math.sqrt(len(W))
+    return f, W - step_size * gradient
+
+
+def flipped(X, W, start):
+    """The number of activation bits on X that differ between the weights W and ``start``."""
+    return int((pattern(X, W) != pattern(X, start)).sum())

@@ -158,9 +158,8 @@ def _run(options):
         with progress_display(options.quiet) as progress, warnings_as_lines():
             warnings.filterwarnings("ignore", "training diverged")  # which is told in the end
             what = {"command": options.command, "progress": progress, **machine}
-            with threadpool_limits(
-                1
-            ):  # BLAS only finds eigenvalues here; more would fight for the processors
+            # BLAS only finds eigenvalues here; more threads of it would fight for the processors.
+            with threadpool_limits(1):
                 if options.resume is not None:
                     watched = go_on(folder, given, **what)
                 else:

@@ -41,11 +41,13 @@ class StepChunks:
                 rows = order[start : start + CHUNK]
                 padded = np.zeros((-(-len(rows) // tile) * tile, a.shape[1]), np.float32)
                 padded[: len(rows)] = a[rows]
-                ends = np.flatnonzero(np.diff(place[rows], append=-1)) + 1 if len(directions) else rows[:0]
+                ends = np.flatnonzero(np.diff(place[rows], append=-1)) + 1
+                if not len(directions) or _are_too_many(len(ends), len(rows)):
+                    ends = ends[:0]
                 chunk = StepChunk(
                     order=first + rows,
                     a=padded,
-                    scale=scale[rows].astype(np.float32),
+                    scale=scale[rows].astype(np.float32) if len(ends) else np.ones(len(rows), np.float32),
                     directions=directions[place[rows[ends - 1]]],
                     stops=ends,
                 )
@@ -53,9 +55,13 @@ class StepChunks:
 
     def groups(self, values):
         """Runs of chunks whose outputs, ``values`` numbers, are added in order: the same for all threads."""
-        most = min(max(GROUP_VALUES // values, 16), MOST_GROUPS)
-        size = -(-len(self.chunks) // most)
+        size = group_size(len(self.chunks), values)
         return [range(i, min(i + size, len(self.chunks))) for i in range(0, len(self.chunks), size)]
+
+
+def group_size(chunks, values):
+    """Chunks in a group, where there are so many of them and each has ``values`` outputs."""
+    return -(-chunks // min(max(GROUP_VALUES // values, 16), MOST_GROUPS))
 
 
 def _blocks(neurons):
@@ -76,9 +82,14 @@ def _directions(a):
     unit = a / np.where(scale == 0, 1, scale)[:, None]
     unit[scale == 0] = 1  # any direction
     directions, place = _unique_rows(unit)
-    if len(directions) > 1 and len(directions) * NEURONS_PER_CLASS > len(a):
+    if _are_too_many(len(directions), len(a)):
         return np.ones(len(a)), directions[:0], np.zeros(len(a), int)
     return scale, directions, place
+
+
+def _are_too_many(directions, neurons):
+    """Whether a table for each direction costs more than multiplying."""
+    return directions > 1 and directions * NEURONS_PER_CLASS > neurons
 
 
 def _unique_rows(rows):

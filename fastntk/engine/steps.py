@@ -8,7 +8,7 @@ import numpy as np
 
 from .environment import ieee_arithmetic
 from .neurons import read_only
-from .step_chunks import BLOCK, CHUNK, GROUP_VALUES, MOST_GROUPS, StepChunks
+from .step_chunks import BLOCK, CHUNK, NEURONS_PER_CLASS, StepChunks, group_size
 from .threads import pool
 
 
@@ -246,9 +246,17 @@ def _room_for_bits(chunk, rows):
 def nbytes_steps(kernels, neurons, rows, total_rows):
     """(bytes beyond the weights that do not depend on the threads, bytes of each thread)."""
     width, dim, outputs = neurons.width, neurons.dim, neurons.outputs
-    bits = width * 8 * (-(-rows // 64) + -(-total_rows // 64))  # of the step, and of the initial weights
+    panels = -(-total_rows // 64)
+    bits = 8 * width * (-(-rows // 64) + panels)  # of the step, and of the initial weights
     chunks = width * (8 + 4 + 4 * outputs) + min(width, BLOCK) * (40 + 24 * outputs)
-    batches = 4 * dim * (3 * 2 * rows + 3 * total_rows + 2 * 64 * 3)  # two in flight, and the clean one
-    sums = 8 * MOST_GROUPS * 64 * outputs * (-(-total_rows // 64))
+    # two batches in flight and two shorter ones, the clean rows, a probe, and masked rows on their way
+    batches = (
+        4 * kernels.batch_bytes(rows, dim) + 2 * kernels.batch_bytes(total_rows, dim) + 12 * total_rows * dim
+    )
+    chunk_count = -(-width // CHUNK)
+    groups = -(-chunk_count // group_size(chunk_count, total_rows * outputs))
+    sums = 8 * outputs * 64 * panels * (groups + 8)  # and targets, residuals and the like
     scratch = kernels.step_scratch(min(CHUNK, width), dim, outputs, max(rows, total_rows))
-    return bits + chunks + batches + min(sums, 64 * GROUP_VALUES), sum(array.nbytes for array in scratch)
+    here = min(CHUNK, width)
+    passing = here * (12 * dim + 8 * panels) + 256 * panels * (here // NEURONS_PER_CLASS + 1)
+    return bits + chunks + batches + sums, sum(array.nbytes for array in scratch) + passing

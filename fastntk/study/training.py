@@ -94,8 +94,8 @@ def go_on(folder, given, *, command="", progress=None, **machine):
 def _finish(watched, output, replace_earlier, command, progress, machine):
     """Train to the last step in a new folder, and fill it."""
     task = watched.task
-    weights = 4 * watched.settings.width * (task.X.shape[1] + 2 * task.outputs)
-    needed = SMALL_FILES + 2 * weights + task.X.nbytes + task.held_out_X.nbytes
+    weights = 4 * watched.settings.width * task.X.shape[1]
+    needed = SMALL_FILES + weights + task.X.nbytes + task.held_out_X.nbytes
     smaller = ", or a smaller --width"
     with new_folder(
         output, replace=replace_earlier, needed_bytes=needed, mark=MARK, or_smaller=smaller

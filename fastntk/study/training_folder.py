@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import zipfile
 from dataclasses import asdict
 
@@ -16,11 +17,11 @@ from .task import Task
 from .watched import Curve, WatchedRun
 
 MARK = "training.json"  # every folder of a run holds it, so that nothing else is ever replaced
-DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)  # what reading may raise
+DAMAGED = (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)  # what reading may raise
 
 
 def write(watched, folder, command):
-    """Everything but the page's folder itself."""
+    """Write all files into a folder."""
     watched.task.save(folder / "data.npz")
     watched.run.save(folder / "run.npz")
     _write_history(watched, folder / "history.csv")
@@ -33,14 +34,19 @@ def write(watched, folder, command):
             "step_size": watched.run.step_size,
             "scores": as_numbers(watched.scores),
         },
-        "held_out": asdict(watched.curve),
+        "held_out": {name: [_number(v) for v in values] for name, values in asdict(watched.curve).items()},
         "data_sha256": fingerprint(watched.task.X),
         "command": command,
         "provenance": provenance(),
     }
     text = training_page.render(watched, folder / "training.png", record)
     (folder / "index.html").write_text(text, encoding="utf-8")
-    (folder / MARK).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (folder / MARK).write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _number(value):
+    """What JSON can hold: null for what is not finite."""
+    return value if math.isfinite(value) else None
 
 
 def _write_history(watched, path):
@@ -76,9 +82,11 @@ def load(folder):
             Task.load(folder / "data.npz"),
             Settings(**record["settings"]),
             TrainingRun.load(folder / "run.npz"),
-            Curve(**record["held_out"]),
+            Curve(**{k: [math.nan if v is None else v for v in vs] for k, vs in record["held_out"].items()}),
             from_numbers(record["results"]["scores"]),
         )
+    except OSError as error:
+        raise OutputError(f"the run in {folder} cannot be read: {error}.") from error
     except DAMAGED as error:
         raise OutputError(
             f"the run in {folder} is damaged, or of another version of fastntk ({error}): start again, "

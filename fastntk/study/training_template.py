@@ -100,7 +100,7 @@ whole run.</dd>
 <dd>Of the kernel of the network as it is at that step{% if settings.batch_size %}, a mean over the batches{% endif %}. Above 2 a
 step overshoots by more than it corrects. The smallest one says how slowly the hardest direction is
 learned: its error shrinks by this share in a step. <em>Look for:</em> the largest staying below the dashed
-line{% if settings.mask != "none" %}, masked as well as clean{% endif %}.</dd>
+line{% if settings.mask != "none" and settings.mode == "masked" %}, masked as well as clean{% endif %}.</dd>
 {% endif %}
 {% if audits_shown %}
 <dt>Audit of the steps</dt>
@@ -123,8 +123,10 @@ run = fn.train(data["X"], data["y"], network=net, mask={{ mask_code }}, mode="{{
                steps={{ results.steps_done }}, seed={{ settings.seed }}, row_ids=data["ids"])
 
 same = fn.TrainingRun.load("run.npz")      # the run of this page: same.network is the trained network</code></pre>
+{% if results.status != "diverged" %}
 <p>and goes on, to the same bits as if it had never stopped, with
 <code>fastntk train --resume DIR --steps {{ 2 * settings.steps }}</code>, DIR being this folder.</p>
+{% endif %}
 
 <h2>Where this comes from</h2>
 <div class="pair">

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..network import Network
+from ..stability import output_factor
 from ..training import TrainingRun, train
 from .scores import clean_score, explained, final_score
 from .settings import Settings
@@ -72,9 +73,7 @@ class WatchedRun:
     @property
     def output_gain(self):
         """What several outputs add to the largest step in function space: q lmax(a^T a) / |a|^2, or 1."""
-        a = self.initial_network.output_weights().reshape(self.settings.width, -1)
-        gram = a.T @ a
-        return float(len(gram) * np.linalg.eigvalsh(gram)[-1] / np.trace(gram))
+        return output_factor(self.initial_network)
 
     @property
     def batch_share(self):

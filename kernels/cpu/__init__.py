@@ -87,6 +87,11 @@ class CpuKernels:
 
         return make_batch(rows, dim, self.path)
 
+    def batch_bytes(self, rows, dim):
+        from .batch import batch_bytes
+
+        return batch_bytes(rows, dim, self.path)
+
     def pack_batch(self, batch):
         """Fill a batch from its masked rows."""
         from .batch import pack_batch, prefix_counts, relative_bound

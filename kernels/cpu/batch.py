@@ -7,9 +7,7 @@ import numpy as np
 
 from .compiling import compiled
 from .layout import DEPTH_BLOCK, UNIT_ROUNDOFF, aligned, round_up
-from .lookup import TABLE_BYTES, slab_width
-
-PANEL = 64  # samples in a word of bits
+from .lookup import PANEL, lookup_table, slab_width
 
 
 class Batch(NamedTuple):
@@ -75,11 +73,15 @@ def make_batch(count, dim, path):
     )
 
 
+def batch_bytes(count, dim, path):
+    """Bytes of :func:`make_batch`."""
+    padded = round_up(count, PANEL)
+    return 4 * (count * (dim + 2) + padded * (dim + round_up(dim, slab_width(path)) + 2)) + 256
+
+
 def step_scratch(neurons, dim, outputs, samples, path):
     neurons = round_up(neurons, path.step_neurons)
     tile = path.step_neurons * path.step_vectors * path.lanes
-    raw = aligned(TABLE_BYTES + 4096, np.uint8)
-    start = -raw.ctypes.data % 4096
     return StepScratch(
         pointers=np.empty(neurons, np.int64),
         neuron_bounds=np.empty(neurons, np.float32),
@@ -87,7 +89,7 @@ def step_scratch(neurons, dim, outputs, samples, path):
         partial=aligned(tile, np.float32),
         suspects=np.empty(path.step_neurons, np.uint64),
         outputs=np.empty((outputs, PANEL), np.float32),
-        table=raw[start : start + TABLE_BYTES].view(np.float32),
+        table=lookup_table(),
         sums=aligned((neurons, slab_width(path)), np.float32),
         coefficients=np.empty(path.step_neurons * round_up(samples, PANEL), np.float32),
         totals=np.empty(samples),

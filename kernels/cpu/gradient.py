@@ -12,10 +12,9 @@ import numpy as np
 
 from .compiling import compiled
 from .layout import aligned, round_up
-from .lookup import TABLE_BYTES, clear, dense_slab, gradient_slab, slab_width
+from .lookup import PANEL, clear, dense_slab, gradient_slab, lookup_table, slab_width
 from .simd import f32, f64, vector_kernel
 
-PANEL = 64  # samples in a word of bits
 SUM_PANELS = 16  # panels whose table entries, one for four samples, are added in fp32
 DENSE_PANELS = 4  # panels whose products are
 ITEMS = 1536  # neurons whose sums are held at a time: 384 KB (a multiple of 512 and of all tiles)
@@ -59,13 +58,6 @@ def weighted_rows(inputs, weights, path):
             here = scaled[:, first : first + slab]
             rows[first // slab, block, : here.shape[1]] = here
     return WeightedRows(rows, np.ones(rows.shape[1], np.float32), exponents)
-
-
-def lookup_table():
-    """Room for the tables of ``gradient_slab``."""
-    raw = aligned(TABLE_BYTES + 4096, np.uint8)
-    start = -raw.ctypes.data % 4096
-    return raw[start : start + TABLE_BYTES].view(np.float32)
 
 
 def words_shape(panels):

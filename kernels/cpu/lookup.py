@@ -12,16 +12,25 @@ Bits are words of 64: bits 64p .. 64p + 63 of item i are the little-endian word 
 import numpy as np
 
 from .compiling import compiled
+from .layout import aligned
 from .simd import Value, f32, i32, vector_kernel
 
 _FLOAT, _WORD = f32(1).element, i32(1).element
 TABLE_BYTES = 1 << 15  # a set of tables: most of the first-level cache
 ENTRIES = 16  # subset sums of four rows
+PANEL = 64  # bits in a word
 
 
 def slab_width(path):
     """Features in the widest slab of the gradient."""
     return 64 if path.lanes >= 8 else 32
+
+
+def lookup_table():
+    """Room for the tables of ``gradient_slab``."""
+    raw = aligned(TABLE_BYTES + 4096, np.uint8)
+    start = -raw.ctypes.data % 4096
+    return raw[start : start + TABLE_BYTES].view(np.float32)
 
 
 def _build_tables(emit, lanes, vectors, groups, rows, row_bytes, weights, table):

@@ -1,7 +1,7 @@
 """The instruction-set paths, and which one this process takes.
 
 An instruction that the host lacks aborts the process inside LLVM, so the choice is made from the
-feature list before anything compiles.  All paths give the same bits.
+feature list before anything compiles.  All paths give the same random values, pattern bits and counts.
 """
 
 import os

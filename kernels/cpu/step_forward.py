@@ -8,10 +8,10 @@ weights which change every step are never packed.  A register tile is ``step_neu
 
 import numpy as np
 
-from .batch import PANEL
 from .compiling import compiled
 from .exact_sign import is_positive
 from .layout import DEPTH_BLOCK
+from .lookup import PANEL
 from .simd import f32, i64, vector_kernel
 
 TILES_PER_SUM = 32  # tiles whose outputs are added in fp32 before they go to float64

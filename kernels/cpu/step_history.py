@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .batch import PANEL
 from .compiling import compiled
+from .lookup import PANEL
 
 
 def _count_differences(words, others, samples, neurons):

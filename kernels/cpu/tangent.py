@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .compiling import compiled
-from .gradient import ITEMS, PANEL, SUM_PANELS, lookup_table, words_shape
+from .gradient import ITEMS, SUM_PANELS, words_shape
 from .layout import aligned
-from .lookup import clear, gradient_slab, slab_width
+from .lookup import PANEL, clear, gradient_slab, lookup_table, slab_width
 from .simd import f32, f64, vector_kernel
 
 TANGENT_NEURONS = PANEL * SUM_PANELS

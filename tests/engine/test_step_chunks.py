@@ -36,6 +36,9 @@ def test_output_weights_are_scale_times_direction(a):
         np.testing.assert_allclose(
             np.ldexp(chunk.a[:count].astype(float), plan.exponent), a[chunk.order], rtol=1e-7
         )
+        if not len(chunk.stops):
+            assert (chunk.scale == 1).all()
+            continue
         direction = chunk.directions[np.searchsorted(chunk.stops, np.arange(count), side="right")]
         assert np.abs(direction).max() <= 1
         rebuilt = np.ldexp(chunk.scale.astype(float)[:, None] * direction, plan.exponent)
@@ -55,6 +58,16 @@ def test_many_directions_are_left_to_the_dense_update():
         assert len(chunk.stops) == len(chunk.directions) == 0
         assert (chunk.scale == 1).all()
         assert (np.diff(chunk.order) == 1).all()
+
+
+def test_a_few_common_directions_beside_many_rare_ones():
+    common = RNG.choice(SIGNS, (40_000, 2))
+    rare = RNG.standard_normal((2000, 2))
+    network = Network.from_arrays(np.ones((42_000, 1)), np.concatenate([common, rare]))
+    chunks = StepChunks(network._neurons, tile=6).chunks
+    by_table = [chunk for chunk in chunks if len(chunk.stops)]
+    assert all(len(chunk.stops) * step_chunks.NEURONS_PER_CLASS <= len(chunk.order) for chunk in by_table)
+    assert sum(len(chunk.order) for chunk in by_table) > 35_000
 
 
 def test_rows_that_one_number_does_not_tell_apart():

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import fastntk as fn
 from fastntk.kernels import load, reference
 from tests import adversarial
 
@@ -99,6 +100,21 @@ def test_several_panels_and_depth_blocks(kernels, dim):
     assert (bits == (H > 0)).all()
     bound = UNIT * 2 * ((dim + 4) * (np.abs(rows) @ np.abs(weights[order]).T) + 200 * np.abs(H)) @ np.abs(a)
     assert (np.abs(outputs - np.maximum(H, 0) @ a.astype(float)) <= bound).all()
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_a_whole_step_is_that_of_the_definition(outputs):
+    """train() without masks, one step: outputs, weights and flipped bits."""
+    rng = np.random.default_rng(outputs)
+    X, W = rng.standard_normal((9, 5)).astype(np.float32), rng.standard_normal((23, 5)).astype(np.float32)
+    a = rng.standard_normal((23, outputs)).astype(np.float32).astype(float)
+    y = rng.standard_normal((9, outputs))
+    run = fn.train(X, y, network=fn.Network.from_arrays(W, a), step_size=0.05, steps=1, record_every=1)
+    f, after = reference.training_step(W.astype(float), a, X, y, 0.05)
+    np.testing.assert_allclose(run.clean_loss[0], 0.5 * np.square(f - y).sum(), rtol=40 * UNIT)
+    # products, chains of at most 9 samples and 3 outputs, the step, the new weight: below 30 roundings
+    np.testing.assert_allclose(run.network.weights(), after, rtol=0, atol=30 * UNIT * np.abs(after).max())
+    assert run.flipped[1] == reference.flipped(X, run.network.weights(), W) / (9 * 23)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e25])

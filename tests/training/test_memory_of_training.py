@@ -44,6 +44,8 @@ CASES = {
         {"network": fn.Network(5000, 16), "eigenvalues_every": 1, "audit_every": 1, "record_every": 1},
     ),
     "rule": (700, {"network": fn.Network(3000, 16), "step_size": None}),
+    "very many rows of one feature": (60_000, {"network": fn.Network(50, 1), "step_size": 1e-6}),
+    "very many rows and outputs": (20_000, {"network": fn.Network(300, 4, outputs=12), "step_size": 1e-6}),
     "few rows": (2, {"network": GENERAL}),
     "many features": (500, {"network": fn.Network(2000, 300)}),
     "three threads": (300, {"network": WIDE, "threads": 3}),

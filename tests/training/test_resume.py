@@ -1,5 +1,7 @@
 """Going on with a run: by more steps, through a file, in another process; the bits never know."""
 
+import dataclasses
+
 import hypothesis
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 import fastntk as fn
 
 from ..subprocesses import run_script
-from .problems import MASK, assert_same, network, rows, targets, train, weights
+from .problems import HISTORY, MASK, assert_same, network, rows, targets, train, weights
 
 RECORDED = {"record_every": 3, "eigenvalues_every": 4, "audit_every": 2}
 STEPS = 11
@@ -75,6 +77,40 @@ def test_resume_of_a_run_whose_array_has_been_written_over():
     except ValueError:
         return
     assert_same(run, train())
+
+
+def test_a_run_whose_array_has_been_written_over_is_not_saved(tmp_path):
+    out = np.empty((37, 5), np.float32)
+    half = train(steps=3, out=out)
+    half.save(tmp_path / "half.npz")
+    train(resume=half, out=out)
+    with pytest.raises(ValueError, match="written over"):
+        half.save(tmp_path / "other.npz")
+    assert [file.name for file in tmp_path.iterdir()] == ["half.npz"]
+    assert_same(train(resume=tmp_path / "half.npz"), train())
+
+
+def test_records_that_the_first_part_did_not_have():
+    half = train(steps=4, record_every=3)
+    run = train(steps=8, resume=half, record_every=2, eigenvalues_every=4, audit_every=4)
+    np.testing.assert_array_equal(run.recorded_steps, [0, 3, 4, 6, 8])
+    np.testing.assert_array_equal(run.eigenvalue_steps, [4, 8])
+    np.testing.assert_array_equal(run.audit_steps, [4])
+
+
+def test_a_run_that_was_interrupted_before_it_recorded_anything():
+    half = train(steps=4)
+    empty = {name: getattr(half, name)[:0] for name in HISTORY if getattr(half, name) is not None}
+    start = fn.Network.from_arrays(network().weights(), network().output_weights())
+    first = dataclasses.replace(half, network=start, steps_done=0, loss_limit=None, **empty)
+    assert_same(train(resume=first), train())
+
+
+def test_labels_do_not_go_on_with_a_run_of_numbers():
+    labels = np.arange(14) % 3
+    half = train(y=np.eye(3)[labels], outputs=3, steps=3)
+    with pytest.raises(ValueError, match="y differ"):
+        train(y=labels, outputs=3, resume=half)
 
 
 def test_resume_leaves_the_first_run_alone():

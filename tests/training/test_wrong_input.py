@@ -80,7 +80,7 @@ OPTIONS = {
     "memory_limit a word": ({"memory_limit": "1 GB"}, TypeError, "memory_limit is '1 GB'; integer"),
     "memory_limit small": ({"memory_limit": 1000}, MemoryError, "; memory_limit is 1 KB"),
     "progress not callable": ({"progress": 3}, TypeError, "progress is 3; function progress(done, total)"),
-    "out a list": ({"out": [[0.0] * 5] * 37}, (TypeError, ValueError), "out is a list; float32 array"),
+    "out a list": ({"out": [[0.0] * 5] * 37}, (TypeError, ValueError), "out is list; float32 array"),
     "out of other shape": (
         {"out": np.zeros((5, 37), np.float32)},
         ValueError,
