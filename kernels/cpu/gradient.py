@@ -12,7 +12,7 @@ import numpy as np
 
 from .compiling import compiled
 from .layout import aligned, round_up
-from .lookup import PANEL, clear, dense_slab, gradient_slab, lookup_table, slab_width
+from .lookup import PANEL, clear, dense_slab, gradient_slab, lookup_table, slab_vectors, slab_width
 from .simd import f32, f64, vector_kernel
 
 SUM_PANELS = 16  # panels whose table entries, one for four samples, are added in fp32
@@ -177,7 +177,6 @@ def make_gradient_by_lookup(path):
     written, infinity where something is beyond fp32.
     """
     lanes, widest = path.lanes, slab_width(path) // path.lanes
-    half, quarter = widest // 2, widest // 4
 
     def gradient_by_lookup(words, items, rows, ones, column_scale, item_factors, scratch, out):
         dim, panels = len(column_scale), len(words)
@@ -188,7 +187,7 @@ def make_gradient_by_lookup(path):
         magnitude = 0.0
         for first in range(0, dim, lanes * widest):
             columns = min(dim - first, lanes * widest)
-            vectors = widest if columns > lanes * half else half if columns > lanes * quarter else quarter
+            vectors = slab_vectors(columns, lanes, widest)
             width = lanes * vectors
             for start in range(0, panels, SUM_PANELS):
                 here = min(SUM_PANELS, panels - start)
@@ -198,18 +197,9 @@ def make_gradient_by_lookup(path):
                 )
                 own = ones.ctypes.data + 4 * start * PANEL
                 clear(sums, items * width)
-                if vectors == widest:
-                    gradient_slab(
-                        lanes, widest, bits, panel_bytes, 8, items, here, at, row_bytes, own, table, into
-                    )
-                elif vectors == half:
-                    gradient_slab(
-                        lanes, half, bits, panel_bytes, 8, items, here, at, row_bytes, own, table, into
-                    )
-                else:
-                    gradient_slab(
-                        lanes, quarter, bits, panel_bytes, 8, items, here, at, row_bytes, own, table, into
-                    )
+                gradient_slab(
+                    lanes, widest, vectors, bits, panel_bytes, items, here, at, row_bytes, own, table, into
+                )
                 if start + here < panels:
                     add_sums(sums, items * width, start == 0, totals)
             scale, to = column_scale.ctypes.data + 8 * first, out.ctypes.data + 4 * first
@@ -234,9 +224,8 @@ def make_dense_gradient(path):
     bit_i(r) stands bit_i(r) (item_weights[r] . weights[:, i]), weights (q, 64 panels) fp32, item_weights
     (items rounded up to a tile, q) fp32.
     """
-    lanes, fused, tile, widest = path.lanes, path.fused, path.step_neurons, slab_width(path) // path.lanes
-    half, quarter = widest // 2, widest // 4
-    widest_tile, half_tile, quarter_tile = (min(path.step_vectors, part) for part in (widest, half, quarter))
+    lanes, fused, widest = path.lanes, path.fused, slab_width(path) // path.lanes
+    tile, tile_vectors = path.step_neurons, path.step_vectors
 
     def dense_gradient(words, items, rows, weights, item_weights, column_scale, item_factors, scratch, out):
         dim, panels, outputs = len(column_scale), len(words), len(weights)
@@ -253,7 +242,7 @@ def make_dense_gradient(path):
         magnitude = 0.0
         for first in range(0, dim, lanes * widest):
             columns = min(dim - first, lanes * widest)
-            vectors = widest if columns > lanes * half else half if columns > lanes * quarter else quarter
+            vectors = slab_vectors(columns, lanes, widest)
             width = lanes * vectors
             for start in range(0, panels, DENSE_PANELS):
                 here = min(DENSE_PANELS, panels - start)
@@ -263,21 +252,10 @@ def make_dense_gradient(path):
                 )
                 shared = weights.ctypes.data + 4 * start * PANEL
                 clear(sums, padded * width)
-                if vectors == widest:
-                    dense_slab(
-                        lanes, widest, tile, widest_tile, fused, bits, panel_bytes, 8, padded, here, at,
-                        row_bytes, outputs, own, shared, weights_bytes, coefficients, into,
-                    )  # fmt: skip
-                elif vectors == half:
-                    dense_slab(
-                        lanes, half, tile, half_tile, fused, bits, panel_bytes, 8, padded, here, at,
-                        row_bytes, outputs, own, shared, weights_bytes, coefficients, into,
-                    )  # fmt: skip
-                else:
-                    dense_slab(
-                        lanes, quarter, tile, quarter_tile, fused, bits, panel_bytes, 8, padded, here, at,
-                        row_bytes, outputs, own, shared, weights_bytes, coefficients, into,
-                    )  # fmt: skip
+                dense_slab(
+                    lanes, widest, vectors, tile, tile_vectors, fused, bits, panel_bytes, padded, here, at,
+                    row_bytes, outputs, own, shared, weights_bytes, coefficients, into,
+                )  # fmt: skip
                 if start + here < panels:
                     add_sums(sums, items * width, start == 0, totals)
             scale, to = column_scale.ctypes.data + 8 * first, out.ctypes.data + 4 * first

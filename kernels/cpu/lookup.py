@@ -6,7 +6,8 @@ entry per four samples, chosen by four of its bits ("four Russians"): a quarter 
 no multiplication.  Where the weights depend on the neuron as well, :func:`dense_slab` multiplies.
 
 Bits are words of 64: bits 64p .. 64p + 63 of item i are the little-endian word at
-``words + p * panel_bytes + i * item_bytes``.  Sums are taken over a slab of ``lanes * vectors`` columns.
+``words + p * panel_bytes + 8 i``.  Sums are taken over a slab of ``lanes * vectors`` columns: ``vectors``
+is the widest there is, a half or a quarter of it, as :func:`slab_vectors` says.
 """
 
 import numpy as np
@@ -18,7 +19,7 @@ from .simd import Value, f32, i32, vector_kernel
 _FLOAT, _WORD = f32(1).element, i32(1).element
 TABLE_BYTES = 1 << 15  # a set of tables: most of the first-level cache
 ENTRIES = 16  # subset sums of four rows
-PANEL = 64  # bits in a word
+PANEL, WORD_BYTES = 64, 8  # bits and bytes of a word
 
 
 def slab_width(path):
@@ -31,6 +32,28 @@ def lookup_table():
     raw = aligned(TABLE_BYTES + 4096, np.uint8)
     start = -raw.ctypes.data % 4096
     return raw[start : start + TABLE_BYTES].view(np.float32)
+
+
+def _slab_vectors(columns, lanes, widest):
+    """The fewest vectors that hold so many columns: a quarter of the widest slab, a half, or all of it."""
+    vectors = widest // 4
+    while vectors < widest and lanes * vectors < columns:
+        vectors *= 2
+    return vectors
+
+
+slab_vectors = compiled(_slab_vectors)
+
+
+def _for_width(emit, widest, vectors, body):
+    """body(v) for the one of the three widths v that ``vectors`` is when the kernel runs."""
+    for width in (widest, widest // 2, widest // 4):
+
+        def run(width=width):
+            body(width)
+            return emit.integer(0)
+
+        emit.when(emit.integer(vectors).equals(width), run)
 
 
 def _build_tables(emit, lanes, vectors, groups, rows, row_bytes, weights, table):
@@ -54,13 +77,13 @@ def _build_tables(emit, lanes, vectors, groups, rows, row_bytes, weights, table)
     emit.loop(groups, [], one_group)
 
 
-def _add_chosen(emit, lanes, vectors, groups, bits, item_bytes, items, table, sums):
+def _add_chosen(emit, lanes, vectors, groups, bits, items, table, sums):
     """Add to the sums of each item the entries that its next ``4 * groups`` bits choose."""
     entry_bytes = 4 * lanes * vectors
     shift = entry_bytes.bit_length() - 1
 
     def one_item(item, _):
-        sums_at, bits_at = sums + item * entry_bytes, bits + item * item_bytes
+        sums_at, bits_at = sums + item * entry_bytes, bits + item * WORD_BYTES
         totals = [emit.load(f32(lanes), sums_at, 4 * lanes * v, align=16) for v in range(vectors)]
         for group in range(groups):
             if group % 8 == 0:
@@ -82,7 +105,7 @@ def _add_chosen(emit, lanes, vectors, groups, bits, item_bytes, items, table, su
 
 @vector_kernel
 def gradient_slab(
-    emit, lanes, vectors, words, panel_bytes, item_bytes, items, panels, rows, row_bytes, weights, table, sums
+    emit, lanes, widest, vectors, words, panel_bytes, items, panels, rows, row_bytes, weights, table, sums
 ):
     """sums[i, :] += sum over j < 64 panels of bit_j(i) weights[j] rows[j, :], for every item i.
 
@@ -90,40 +113,40 @@ def gradient_slab(
     ``weights`` of as many fp32 numbers; ``table`` of TABLE_BYTES, aligned to 4096; ``sums`` of
     (items, lanes * vectors) fp32 without gaps.  Each sum adds its table entries in order.
     """
-    groups = min(TABLE_BYTES // (ENTRIES * 4 * lanes * vectors), 16)  # of four rows, whose tables fit
-    words, panel_bytes, item_bytes, rows, row_bytes, weights, table, sums = map(
-        emit.integer, (words, panel_bytes, item_bytes, rows, row_bytes, weights, table, sums)
+    words, panel_bytes, rows, row_bytes, weights, table, sums = map(
+        emit.integer, (words, panel_bytes, rows, row_bytes, weights, table, sums)
     )
 
-    def one_panel(panel, _):
-        for first in range(0, 64, 4 * groups):
-            row = panel * 64 + first
-            bits = words + panel * panel_bytes + first // 8
-            _build_tables(
-                emit, lanes, vectors, groups, rows + row * row_bytes, row_bytes, weights + row * 4, table
-            )
-            _add_chosen(emit, lanes, vectors, groups, bits, item_bytes, items, table, sums)
-        return []
+    def with_vectors(vectors):
+        groups = min(TABLE_BYTES // (ENTRIES * 4 * lanes * vectors), 16)  # of four rows, whose tables fit
 
-    emit.loop(panels, [], one_panel)
+        def one_panel(panel, _):
+            for first in range(0, PANEL, 4 * groups):
+                row = panel * PANEL + first
+                features, own = rows + row * row_bytes, weights + row * 4
+                _build_tables(emit, lanes, vectors, groups, features, row_bytes, own, table)
+                bits = words + panel * panel_bytes + first // 8
+                _add_chosen(emit, lanes, vectors, groups, bits, items, table, sums)
+            return []
+
+        emit.loop(panels, [], one_panel)
+
+    _for_width(emit, widest, vectors, with_vectors)
 
 
 @vector_kernel
 def dense_slab(
-    emit, lanes, vectors, tile_items, tile_vectors, fused, words, panel_bytes, item_bytes, items, panels,
+    emit, lanes, widest, vectors, tile_items, tile_vectors, fused, words, panel_bytes, items, panels,
     rows, row_bytes, outputs, item_weights, weights, weights_bytes, coefficients, sums,
 ):  # fmt: skip
     """sums[i, :] += sum over j < 64 panels of bit_j(i) (item_weights[i] . weights[:, j]) rows[j, :].
 
     ``item_weights`` is the address of (items, outputs) fp32 without gaps, ``weights`` of (outputs,
     64 * panels) fp32, ``weights_bytes`` from row to row; ``coefficients`` of scratch for
-    tile_items * 64 * panels fp32.  ``items`` is a multiple of ``tile_items`` and ``vectors`` of
-    ``tile_vectors``.
+    tile_items * 64 * panels fp32.  ``items`` is a multiple of ``tile_items``.
     """
-    entry_bytes = 4 * lanes * vectors
-    words, panel_bytes, item_bytes, rows, row_bytes, outputs, item_weights, weights, weights_bytes = map(
-        emit.integer,
-        (words, panel_bytes, item_bytes, rows, row_bytes, outputs, item_weights, weights, weights_bytes),
+    words, panel_bytes, rows, row_bytes, outputs, item_weights, weights, weights_bytes = map(
+        emit.integer, (words, panel_bytes, rows, row_bytes, outputs, item_weights, weights, weights_bytes)
     )
     coefficients, sums, samples = emit.integer(coefficients), emit.integer(sums), emit.integer(panels) * 64
     zero = emit.constant(f32(lanes), 0.0)
@@ -131,7 +154,7 @@ def dense_slab(
     def one_tile(tile, _):
         first = tile * tile_items
         own_weights = item_weights + first * outputs * 4
-        bits, tile_sums = words + first * item_bytes, sums + first * entry_bytes
+        bits = words + first * WORD_BYTES
 
         def weigh(place, _):
             """The coefficients of one vector of samples, for each item of the tile."""
@@ -148,34 +171,42 @@ def dense_slab(
             dots = emit.loop(outputs, [zero] * tile_items, one_output)
             word = bits + (sample >> 6) * panel_bytes + ((sample >> 5) & 1) * 4
             for t, dot in enumerate(dots):
-                here = emit.load(_WORD, word + item_bytes * t)
+                here = emit.load(_WORD, word, WORD_BYTES * t)
                 chosen = emit.bits_mask(emit.widen(here, 64) >> (sample & 31), lanes)
                 emit.store(chosen.choose(dot, zero), coefficients + (samples * t + sample) * 4)
             return []
 
         emit.loop(samples // lanes, [], weigh)
-        for v in range(0, vectors, tile_vectors):
 
-            def one_sample(j, totals, v=v):
-                right = [
-                    emit.load(f32(lanes), rows + j * row_bytes, 4 * lanes * (v + z))
-                    for z in range(tile_vectors)
+        def multiply(vectors):
+            entry_bytes, tile_width = 4 * lanes * vectors, min(tile_vectors, vectors)
+            tile_sums = sums + first * entry_bytes
+            for v in range(0, vectors, tile_width):
+
+                def one_sample(j, totals, v=v):
+                    right = [
+                        emit.load(f32(lanes), rows + j * row_bytes, 4 * lanes * (v + z))
+                        for z in range(tile_width)
+                    ]
+                    totals = list(totals)
+                    for t in range(tile_items):
+                        left = emit.load_broadcast(_FLOAT, lanes, coefficients + (samples * t + j) * 4)
+                        for z in range(tile_width):
+                            place = tile_width * t + z
+                            totals[place] = emit.multiply_add(fused, left, right[z], totals[place])
+                    return totals
+
+                places = [
+                    t * entry_bytes + 4 * lanes * (v + z)
+                    for t in range(tile_items)
+                    for z in range(tile_width)
                 ]
-                totals = list(totals)
-                for t in range(tile_items):
-                    left = emit.load_broadcast(_FLOAT, lanes, coefficients + (samples * t + j) * 4)
-                    for z in range(tile_vectors):
-                        place = tile_vectors * t + z
-                        totals[place] = emit.multiply_add(fused, left, right[z], totals[place])
-                return totals
+                totals = [emit.load(f32(lanes), tile_sums, at, align=16) for at in places]
+                totals = emit.loop(samples, totals, one_sample)
+                for at, total in zip(places, totals, strict=True):
+                    emit.store(total, tile_sums, at, align=16)
 
-            places = [
-                t * entry_bytes + 4 * lanes * (v + z) for t in range(tile_items) for z in range(tile_vectors)
-            ]
-            totals = [emit.load(f32(lanes), tile_sums, at, align=16) for at in places]
-            totals = emit.loop(samples, totals, one_sample)
-            for at, total in zip(places, totals, strict=True):
-                emit.store(total, tile_sums, at, align=16)
+        _for_width(emit, widest, vectors, multiply)
         return []
 
     emit.loop(emit.integer(items) // tile_items, [], one_tile)

@@ -125,6 +125,10 @@ class Value:
         """Integer !=."""
         return self._compare("icmp_signed", "!=", other)
 
+    def equals(self, other):
+        """Integer ==."""
+        return self._compare("icmp_signed", "==", other)
+
     def choose(self, if_true, if_false):
         """Lane-wise selection by this mask."""
         return Value(self.emit, self.emit.builder.select(self.llvm, if_true.llvm, if_false.llvm))

@@ -1,7 +1,7 @@
 """Update of a training step: the gradient of one chunk of neurons, added to their rows of W."""
 
 from .compiling import compiled
-from .lookup import clear, dense_slab, gradient_slab, slab_width
+from .lookup import clear, dense_slab, gradient_slab, slab_vectors, slab_width
 from .simd import f32, i64, vector_kernel
 
 _FLOAT, _ADDRESS = f32(1).element, i64(1).element
@@ -70,7 +70,6 @@ def make_update_by_lookup(path):
     p: segment 0 ends at stops[0], segment 1 at stops[1], and so on.
     """
     lanes, fused, widest = path.lanes, path.fused, slab_width(path) // path.lanes
-    half, quarter = widest // 2, widest // 4
 
     def update_by_lookup(weights, order, factors, words, rows, residuals, stops, scratch):
         count, dim, panels = len(order), weights.shape[1], len(words)
@@ -78,7 +77,7 @@ def make_update_by_lookup(path):
         table, sums = scratch.table.ctypes.data, scratch.sums.ctypes.data
         for start in range(0, dim, lanes * widest):
             columns = min(dim - start, lanes * widest)
-            vectors = widest if columns > lanes * half else half if columns > lanes * quarter else quarter
+            vectors = slab_vectors(columns, lanes, widest)
             clear(scratch.sums.reshape(-1), count * lanes * vectors)
             features = rows.ctypes.data + 4 * start
             first = 0
@@ -87,21 +86,10 @@ def make_update_by_lookup(path):
                 bits = words.ctypes.data + 8 * first
                 own = residuals.ctypes.data + 4 * segment * residuals.shape[1]
                 into = sums + 4 * lanes * vectors * first
-                if vectors == widest:
-                    gradient_slab(
-                        lanes, widest, bits, panel_bytes, 8, items, panels, features, row_bytes,
-                        own, table, into,
-                    )  # fmt: skip
-                elif vectors == half:
-                    gradient_slab(
-                        lanes, half, bits, panel_bytes, 8, items, panels, features, row_bytes,
-                        own, table, into,
-                    )  # fmt: skip
-                else:
-                    gradient_slab(
-                        lanes, quarter, bits, panel_bytes, 8, items, panels, features, row_bytes,
-                        own, table, into,
-                    )  # fmt: skip
+                gradient_slab(
+                    lanes, widest, vectors, bits, panel_bytes, items, panels, features, row_bytes,
+                    own, table, into,
+                )  # fmt: skip
                 first = stops[segment]
             add_scaled_rows(
                 lanes, fused, weights.ctypes.data + 4 * start, 4 * dim, order.ctypes.data,
@@ -116,9 +104,8 @@ def make_update_dense(path):
 
     weights[order[p]] += factors[p] sum_i bit_i(p) (a[p] . residuals[:, i]) rows[i], a as in forward_chunk.
     """
-    lanes, fused, neurons, widest = path.lanes, path.fused, path.step_neurons, slab_width(path) // path.lanes
-    half, quarter = widest // 2, widest // 4
-    tile, half_tile, quarter_tile = (min(path.step_vectors, part) for part in (widest, half, quarter))
+    lanes, fused, widest = path.lanes, path.fused, slab_width(path) // path.lanes
+    neurons, tile_vectors = path.step_neurons, path.step_vectors
 
     def update_dense(weights, order, factors, words, rows, a, residuals, scratch):
         count, dim, panels = len(order), weights.shape[1], len(words)
@@ -130,24 +117,13 @@ def make_update_dense(path):
         coefficients, sums = scratch.coefficients.ctypes.data, scratch.sums.ctypes.data
         for start in range(0, dim, lanes * widest):
             columns = min(dim - start, lanes * widest)
-            vectors = widest if columns > lanes * half else half if columns > lanes * quarter else quarter
+            vectors = slab_vectors(columns, lanes, widest)
             clear(scratch.sums.reshape(-1), items * lanes * vectors)
             features = rows.ctypes.data + 4 * start
-            if vectors == widest:
-                dense_slab(
-                    lanes, widest, neurons, tile, fused, bits, panel_bytes, 8, items, panels, features,
-                    row_bytes, outputs, own, shared, shared_bytes, coefficients, sums,
-                )  # fmt: skip
-            elif vectors == half:
-                dense_slab(
-                    lanes, half, neurons, half_tile, fused, bits, panel_bytes, 8, items, panels, features,
-                    row_bytes, outputs, own, shared, shared_bytes, coefficients, sums,
-                )  # fmt: skip
-            else:
-                dense_slab(
-                    lanes, quarter, neurons, quarter_tile, fused, bits, panel_bytes, 8, items, panels,
-                    features, row_bytes, outputs, own, shared, shared_bytes, coefficients, sums,
-                )  # fmt: skip
+            dense_slab(
+                lanes, widest, vectors, neurons, tile_vectors, fused, bits, panel_bytes, items, panels,
+                features, row_bytes, outputs, own, shared, shared_bytes, coefficients, sums,
+            )  # fmt: skip
             add_scaled_rows(
                 lanes, fused, weights.ctypes.data + 4 * start, 4 * dim, order.ctypes.data,
                 factors.ctypes.data, sums, 4 * lanes * vectors, count, columns,

@@ -12,7 +12,7 @@ import numpy as np
 from .compiling import compiled
 from .gradient import ITEMS, SUM_PANELS, words_shape
 from .layout import aligned
-from .lookup import PANEL, clear, gradient_slab, lookup_table, slab_width
+from .lookup import PANEL, clear, gradient_slab, lookup_table, slab_vectors, slab_width
 from .simd import f32, f64, vector_kernel
 
 TANGENT_NEURONS = PANEL * SUM_PANELS
@@ -159,7 +159,6 @@ def make_tangent(path):
     uint64; directions (count, d) fp32, a (count,) float64, inputs (n, d) fp32, chains (n, 16) float64.
     """
     lanes, widest = path.lanes, slab_width(path) // path.lanes
-    half, quarter = widest // 2, widest // 4
 
     def tangent(bits, first_word, directions, a, inputs, scratch, chains):
         n, dim = inputs.shape
@@ -174,23 +173,13 @@ def make_tangent(path):
             own = chains.ctypes.data + 8 * CHAINS * first_row
             for first in range(0, dim, lanes * widest):
                 columns = min(dim - first, lanes * widest)
-                vectors = widest if columns > lanes * half else half if columns > lanes * quarter else quarter
+                vectors = slab_vectors(columns, lanes, widest)
                 weigh_directions(directions, a, first, columns, scratch)
                 clear(sums, items * lanes * vectors)
-                if vectors == widest:
-                    gradient_slab(
-                        lanes, widest, words, panel_bytes, 8, items, panels, rows, row_bytes,
-                        ones, table, into,
-                    )  # fmt: skip
-                elif vectors == half:
-                    gradient_slab(
-                        lanes, half, words, panel_bytes, 8, items, panels, rows, row_bytes, ones, table, into
-                    )
-                else:
-                    gradient_slab(
-                        lanes, quarter, words, panel_bytes, 8, items, panels, rows, row_bytes,
-                        ones, table, into,
-                    )  # fmt: skip
+                gradient_slab(
+                    lanes, widest, vectors, words, panel_bytes, items, panels, rows, row_bytes,
+                    ones, table, into,
+                )  # fmt: skip
                 features = inputs.ctypes.data + 4 * (first_row * dim + first)
                 scale = scratch.scale.ctypes.data
                 project(into, 4 * lanes * vectors, items, columns, scale, features, 4 * dim, own)
