@@ -13,10 +13,10 @@ from .engine.gradients import (
     Tangent,
 )
 from .engine.neuron_sums import NeuronSums
-from .engine.plan import available_memory, checked_options, describe_bytes
+from .engine.plan import allowed_memory, checked_options, describe_bytes
+from .gram import LAYERS, quantities
 from .network import as_network
 
-LAYERS = ("hidden", "output", "both")
 LARGEST_WEIGHT = 1e180  # of an output, in vjp: times 1e60 and sums of float32 products, float64 still
 
 
@@ -117,7 +117,7 @@ def vjp(
     _check_room(result_bytes, makes_hidden, neurons, memory_limit)
     sums = NeuronSums(
         neurons,
-        _chosen(layers, HiddenGradient, OutputGradient),
+        quantities(layers, HiddenGradient, OutputGradient),
         len(X),
         values=outputs,
         options=options,
@@ -207,7 +207,7 @@ def jvp(
     outputs = neurons.outputs
     sums = NeuronSums(
         neurons,
-        _chosen(layers, HiddenTangent, OutputTangent),
+        quantities(layers, HiddenTangent, OutputTangent),
         len(X),
         values=outputs,
         options=options,
@@ -226,11 +226,6 @@ def jvp(
         row = np.argwhere(~np.isfinite(result))[0, 0]
         raise ValueError(f"the derivative along V is beyond float64 for row {row} of X. Scale V down.")
     return inputs.spread_rows(result if outputs > 1 else result[:, 0])
-
-
-def _chosen(layers, hidden, output):
-    """What a sweep adds up for ``layers``."""
-    return {"hidden": [hidden], "output": [output], "both": [hidden, output]}[layers]
 
 
 def _for_outputs(value, name, length, outputs):
@@ -292,9 +287,8 @@ def _check_out(out, layers, neurons, X):
 
 def _check_room(result_bytes, makes_hidden, neurons, memory_limit):
     """Refuse a result that does not fit the memory, whatever the number of rows."""
-    limit = available_memory() if memory_limit is None else memory_limit
+    limit, source = allowed_memory(memory_limit)
     if makes_hidden and result_bytes > limit:
-        source = "memory_limit" if memory_limit is not None else "available memory"
         raise MemoryError(
             f"the gradient of {neurons.width} neurons of {neurons.dim} features takes "
             f"{describe_bytes(result_bytes)}, but {source} is {describe_bytes(limit)}. Give a file: "

@@ -119,8 +119,8 @@ def ntk(
     draws, seed = _checked_draws(draws, seed, layers)
     options = checked_options(threads, memory_limit, progress)
 
-    quantities = _quantities(layers, _counts(neurons), ReluGram)
-    sums = NeuronSums(neurons, quantities, len(rows.X), len(columns.X), options=options, sweeps=draws)
+    parts = quantities(layers, _counts(neurons), ReluGram)
+    sums = NeuronSums(neurons, parts, len(rows.X), len(columns.X), options=options, sweeps=draws)
     sides = [rows] if columns is rows else [rows, columns]
     total = np.zeros((len(rows.X), len(columns.X)))
     for draw in range(draws):
@@ -164,8 +164,8 @@ def ntk_diag(
     options = checked_options(threads, memory_limit, progress)
 
     counts = ActivationCounts if neurons.constant_square is not None else WeightedActivation
-    quantities = _quantities(layers, counts, ReluSquares)
-    sums = NeuronSums(neurons, quantities, len(rows.X), options=options, sweeps=draws)
+    parts = quantities(layers, counts, ReluSquares)
+    sums = NeuronSums(neurons, parts, len(rows.X), options=options, sweeps=draws)
     total = np.zeros(len(rows.X))
     for draw in range(draws):
         inputs = sums.pack(rows.masked(seed, draw))
@@ -190,7 +190,7 @@ def _checked_draws(draws, seed, layers):
     return validation.as_count(draws, "draws", high=DRAW_LIMIT), validation.as_seed(seed)
 
 
-def _quantities(layers, hidden, output):
+def quantities(layers, hidden, output):
     """What a sweep adds up for ``layers``."""
     return {"hidden": [hidden], "output": [output], "both": [hidden, output]}[layers]
 

@@ -11,7 +11,7 @@ from . import masking, stability, validation
 from .audit import nbytes_audit
 from .batches import Batches
 from .engine.environment import ieee_arithmetic, in_ieee_arithmetic
-from .engine.plan import available_memory, checked_options, describe_bytes
+from .engine.plan import allowed_memory, checked_options, describe_bytes
 from .engine.steps import nbytes_steps
 from .engine.threads import MAX_THREADS, available_cpus
 from .gram import nbytes_ntk
@@ -352,14 +352,13 @@ def _plan(network, rows, total_rows, every, out, options):
     wanted = options.threads or min(available_cpus(), MAX_THREADS)
     if every.eigenvalues is not None:
         shared += nbytes_ntk(network, total_rows, wanted) + 8 * total_rows * total_rows
-    limit = available_memory() if options.memory_limit is None else options.memory_limit
+    limit, source = allowed_memory(options.memory_limit)
     fitting = min(wanted, int((limit - shared) // each))
     needed = max(
         shared + each * (wanted if options.threads else max(fitting, 1)),
         stability.nbytes_eigenvalue(network, rows, wanted),
     )
     if needed > limit:
-        source = "available memory" if options.memory_limit is None else "memory_limit"
         hints = [
             "fewer threads" if options.threads else "",
             "no audits" if every.audit else "",

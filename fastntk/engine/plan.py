@@ -32,14 +32,13 @@ def make_plan(width, *, exact, shared_bytes, worker_bytes, threads=None, memory_
     threads there are as many as processors, fewer where that does not fit the memory.  ``subject``
     says in words what is large, for the error.
     """
-    limit = available_memory() if memory_limit is None else memory_limit
+    limit, source = allowed_memory(memory_limit)
     wanted = threads or min(available_cpus(), MAX_THREADS)
     wanted = min(wanted, -(-width // CHUNK) if not exact else -(-width // 512))
     fitting = int((limit - shared_bytes) // worker_bytes)
     if fitting < (wanted if threads else 1):
         need = shared_bytes + worker_bytes * (wanted if threads else 1)
         hint = "fewer threads, " if threads and threads > 1 else ""
-        source = "memory_limit" if memory_limit is not None else "available memory"
         raise MemoryError(
             f"{subject} need about {describe_bytes(need)} with {wanted if threads else 1} thread(s), but "
             f"{source} is {describe_bytes(limit)}. Use {hint}fewer rows at a time (row_ids keep the masks "
@@ -48,6 +47,13 @@ def make_plan(width, *, exact, shared_bytes, worker_bytes, threads=None, memory_
     wanted = min(wanted, fitting)
     ranges = even_ranges(width, wanted) if exact else fixed_ranges(width)
     return Plan(wanted, ranges, shared_bytes + worker_bytes * wanted)
+
+
+def allowed_memory(memory_limit):
+    """(bytes that a call may add, what an error calls them)."""
+    if memory_limit is None:
+        return available_memory(), "available memory"
+    return memory_limit, "memory_limit"
 
 
 def available_memory(control_group=Path("/sys/fs/cgroup")):

@@ -104,10 +104,15 @@ def with_spread(value, spread):
     return f"{value:,.{decimals}f} \N{PLUS-MINUS SIGN} {spread:,.{decimals}f}"
 
 
+def finite_or_none(value):
+    """A number as JSON can hold it: null for what is not finite."""
+    return value if math.isfinite(value) else None
+
+
 def as_numbers(scores):
     """The scores for a JSON file: what is not finite becomes null."""
     return {
-        name: {key: value if math.isfinite(value) else None for key, value in asdict(score).items()}
+        name: {key: finite_or_none(value) for key, value in asdict(score).items()}
         for name, score in scores.items()
     }
 

@@ -11,7 +11,7 @@ from ..training import TrainingRun
 from . import training_page
 from .folder import OutputError
 from .provenance import fingerprint, provenance
-from .scores import as_numbers, from_numbers
+from .scores import as_numbers, finite_or_none, from_numbers
 from .settings import Settings
 from .task import Task
 from .watched import Curve, WatchedRun
@@ -34,7 +34,9 @@ def write(watched, folder, command):
             "step_size": watched.run.step_size,
             "scores": as_numbers(watched.scores),
         },
-        "held_out": {name: [_number(v) for v in values] for name, values in asdict(watched.curve).items()},
+        "held_out": {
+            name: [finite_or_none(v) for v in values] for name, values in asdict(watched.curve).items()
+        },
         "data_sha256": fingerprint(watched.task.X),
         "command": command,
         "provenance": provenance(),
@@ -42,11 +44,6 @@ def write(watched, folder, command):
     text = training_page.render(watched, folder / "training.png", record)
     (folder / "index.html").write_text(text, encoding="utf-8")
     (folder / MARK).write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _number(value):
-    """What JSON can hold: null for what is not finite."""
-    return value if math.isfinite(value) else None
 
 
 def _write_history(watched, path):

@@ -94,10 +94,10 @@ class CpuKernels:
 
     def pack_batch(self, batch):
         """Fill a batch from its masked rows."""
-        from .batch import pack_batch, prefix_counts, relative_bound
+        from .batch import pack_batch, prefix_counts
 
         dim = batch.masked.shape[1]
-        pack_batch(prefix_counts(dim), relative_bound(dim, self.path), batch)
+        pack_batch(prefix_counts(dim), layout.relative_bound(dim, self.path), batch)
 
     def step_scratch(self, neurons, dim, outputs, samples):
         from .batch import step_scratch

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .compiling import compiled
-from .layout import DEPTH_BLOCK, UNIT_ROUNDOFF, aligned, round_up
+from .layout import DEPTH_BLOCK, aligned, round_up
 from .lookup import PANEL, lookup_table, slab_width
 
 
@@ -49,15 +49,6 @@ def prefix_counts(dim):
     block_ends = np.minimum((place // DEPTH_BLOCK + 1) * DEPTH_BLOCK, dim)
     blocks = -(-dim // DEPTH_BLOCK)
     return (block_ends - place + blocks - place // DEPTH_BLOCK).astype(float)
-
-
-def relative_bound(dim, path):
-    """The factor u / (1 - K u) of the bound, with the slack of ``layout.pattern_inputs``."""
-    roundings = min(dim, DEPTH_BLOCK) + -(-dim // DEPTH_BLOCK)
-    if not path.fused:
-        roundings *= 2
-    bound = UNIT_ROUNDOFF / (1 - roundings * UNIT_ROUNDOFF) * (1 + (dim + 64) * 2.0**-22)
-    return bound if path.fused else 2 * bound
 
 
 def make_batch(count, dim, path):
