@@ -81,6 +81,32 @@ class CpuKernels:
 
         return sums
 
+    # ------------------------------------------------------------------------ pairs of neurons
+    @cached_property
+    def pairs(self):
+        """The module of sums over pairs of neurons."""
+        from . import pairs
+
+        return pairs
+
+    def pair_scratch(self, width, dim, owens_t):
+        return self.pairs.pair_scratch(width, dim, owens_t, self.path)
+
+    def pair_scratch_bytes(self, width, dim):
+        return self.pairs.pair_scratch_bytes(width, dim, self.path)
+
+    @cached_property
+    def pair_variance(self):
+        return self.pairs.make_pair_sums(self.path, self.pairs.VARIANCE)
+
+    @cached_property
+    def pair_poincare(self):
+        return self.pairs.make_pair_sums(self.path, self.pairs.POINCARE)
+
+    @cached_property
+    def pair_gradient(self):
+        return self.pairs.make_pair_sums(self.path, self.pairs.GRADIENT)
+
     # ------------------------------------------------------------------------- training steps
     def make_batch(self, rows, dim):
         from .batch import make_batch

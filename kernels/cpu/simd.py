@@ -225,6 +225,12 @@ class Emitter:
             function = ir.Function(module, signature, name)
         return Value(self, self.builder.call(function, operands))
 
+    def call_address(self, address, result_type, *values):
+        """Call a C function by its address."""
+        signature = ir.FunctionType(result_type, [value.type for value in values])
+        function = self.builder.inttoptr(self.integer(address).llvm, signature.as_pointer())
+        return Value(self, self.builder.call(function, [value.llvm for value in values]))
+
     def _overloaded(self, name, value, *values):
         element = {"float": "f32", "double": "f64"}.get(str(value.type.element), str(value.type.element))
         return self.call(f"llvm.{name}.v{value.type.count}{element}", value.type, value, *values)
@@ -269,7 +275,8 @@ class Emitter:
 
     def horizontal_max(self, a):
         """The largest lane of a float vector."""
-        return self.call(f"llvm.vector.reduce.fmax.v{a.type.count}f32", a.type.element, a)
+        element = {"float": "f32", "double": "f64"}[str(a.type.element)]
+        return self.call(f"llvm.vector.reduce.fmax.v{a.type.count}{element}", a.type.element, a)
 
     def loop(self, count, carried, body):
         """for k in range(count): carried = body(k, carried)."""

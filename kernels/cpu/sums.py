@@ -76,7 +76,29 @@ def _add_fixed_point(values, row_scale, column_scale, totals):
                 totals[g, i, j] += np.int64(np.rint(values[g, i, j] * row_scale[i] * column_scale[g, j]))
 
 
+def _mean_features(means, variances, weights, factors, active, density, first, feature, out):
+    """out[g, (r, k), j] = c_r (means[g, k, j] active[g, r, j] + variances[g, k, j] w_rk density[g, r, j]).
+
+    Means and variances of the masked inputs are (groups, d, G), the probabilities that neurons are active and
+    the densities of their preactivations at 0 (groups, neurons, G); w = weights (neurons, d), c = factors.
+    The rows (r, k) of out, counted from neuron ``first`` and its feature ``feature`` on, go through the
+    features of one neuron after the other.
+    """
+    dim = weights.shape[1]
+    for g in range(len(out)):
+        r, k = first, feature
+        for row in range(out.shape[1]):
+            own, slope = factors[r], factors[r] * weights[r, k]
+            for j in range(out.shape[2]):
+                mean = means[g, k, j] * active[g, r, j] * own
+                out[g, row, j] = mean + variances[g, k, j] * density[g, r, j] * slope
+            k += 1
+            if k == dim:
+                r, k = r + 1, 0
+
+
 pack_weights = compiled(_pack_weights)
+mean_features = compiled(_mean_features)
 rectify = compiled(_rectify)
 weighted_sum = compiled(_weighted_sum)
 square_sum = compiled(_square_sum)
