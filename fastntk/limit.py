@@ -16,7 +16,9 @@ import numpy as np
 
 from . import arccosine, masks, validation
 from .engine.environment import in_ieee_arithmetic
-from .sides import kernel_sides
+from .sides import kernel_sides, require_closed_form
+
+_DRAWS = "give draws=, the number of draws to average over"
 
 
 @in_ieee_arithmetic
@@ -110,7 +112,7 @@ def ntk_limit(
     if rows.mask is None and columns.mask is None:
         return arccosine.kernel(rows.X, None if columns is rows else columns.X, hidden, output)
     if draws is None:
-        _require_closed_form(rows, columns, Y is not None, share_masks)
+        require_closed_form(rows, columns, Y is not None, share_masks, _DRAWS)
         X, Y = rows.X.astype(np.float64), None if columns is rows else columns.X.astype(np.float64)
         other_spread = None if Y is None else _spread(columns.mask, Y)
         return arccosine.mean_kernel(X, _spread(rows.mask, X), Y, other_spread, hidden, output)
@@ -207,22 +209,3 @@ def width_error(X, *, width, mask=None, seed=0, draw=0, row_ids=None):
 def _spread(mask, X):
     """``masks.Spread`` of X; zeros without a mask."""
     return masks.Spread(*[np.zeros_like(X)] * 3) if mask is None else mask.spread(X)
-
-
-def _require_closed_form(rows, columns, has_columns, share_masks):
-    """Refuse masks shared between rows and columns, except of a row with itself."""
-    advice = "give draws=, the number of draws to average over"
-    if has_columns:
-        if share_masks and rows.mask is not None and columns.mask is not None:
-            raise ValueError(f"share_masks=True with Y has no closed form for the mask mean; {advice}.")
-        return
-    if None not in (rows.mask, columns.mask) and columns is not rows:
-        raise ValueError(
-            f"mask is a pair of different masks without Y: both sides see the same random values, which has "
-            f"no closed form for the mask mean; {advice}, or give Y for independent masks."
-        )
-    if columns is rows and len(np.unique(rows.ids)) < len(rows.ids):
-        raise ValueError(
-            f"row_ids holds an id more than once, and those rows share a mask, which has no closed form for "
-            f"the mask mean; {advice}."
-        )

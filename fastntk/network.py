@@ -86,13 +86,7 @@ class Network:
         Network.from_arrays(W=<2 x 2>, a=<2 x 3>)
         """
         weights = validation.as_matrix(W, "W")
-        output_weights = validation.as_columns(a, "a", length=len(weights), high=MAX_OUTPUTS)
-        largest = float(np.abs(output_weights).max())
-        if largest and not SMALLEST_OUTPUT_WEIGHT <= largest <= 1 / SMALLEST_OUTPUT_WEIGHT:
-            raise ValueError(
-                f"a holds magnitudes up to {largest:g}; the largest must be 0 or from "
-                f"{SMALLEST_OUTPUT_WEIGHT:g} to {1 / SMALLEST_OUTPUT_WEIGHT:g}."
-            )
+        output_weights = _as_output_weights(a, "a", len(weights))
         width, dim = weights.shape
         network = cls(width, dim)
         network._neurons = Neurons(width, dim, 0, 1.0, read_only(weights), read_only(output_weights))
@@ -170,3 +164,32 @@ def as_network(network, X=None):
     if X is not None and X.shape[1] != network.dim:
         raise ValueError(f"X has {X.shape[1]} features but the network has dim={network.dim}.")
     return network
+
+
+def as_neurons(network, X):
+    """The neurons of a Network, or of a pair (W, a) of arrays, whose numbers stay float64.
+
+    Closed forms are float64 formulas; they take the pair besides the network, whose weights are float32.
+    """
+    if not isinstance(network, (tuple, list)):
+        return as_network(network, X)._neurons
+    if len(network) != 2:
+        raise TypeError(
+            f"network is a {type(network).__name__} of {len(network)}; it must be a Network, or (W, a)."
+        )
+    weights = validation.as_inputs(network[0], "network[0]", np.float64, columns=X.shape[1])
+    output_weights = _as_output_weights(network[1], "network[1]", len(weights))
+    width, dim = weights.shape
+    return Neurons(width, dim, 0, 1.0, read_only(weights), read_only(output_weights))
+
+
+def _as_output_weights(a, name, width):
+    """Output weights (width, q) float64, of usable magnitudes."""
+    weights = validation.as_columns(a, name, length=width, high=MAX_OUTPUTS)
+    largest = float(np.abs(weights).max())
+    if largest and not SMALLEST_OUTPUT_WEIGHT <= largest <= 1 / SMALLEST_OUTPUT_WEIGHT:
+        raise ValueError(
+            f"{name} holds magnitudes up to {largest:g}; the largest must be 0 or from "
+            f"{SMALLEST_OUTPUT_WEIGHT:g} to {1 / SMALLEST_OUTPUT_WEIGHT:g}."
+        )
+    return weights

@@ -39,6 +39,12 @@ def as_matrix(value, name, *, columns=None, dtype=np.float32):
     )
 
 
+def as_inputs(value, name, dtype, *, columns=None):
+    """:func:`as_matrix` of numbers that float32 holds too, whatever the dtype."""
+    single = as_matrix(value, name, columns=columns)
+    return single if dtype == np.float32 else as_matrix(value, name, dtype=dtype)
+
+
 def as_vector(value, name, *, length=None, dtype=np.float64):
     """A finite real 1-d array."""
     array = as_array(value, name)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from . import moments
+
 CHUNK = 16384  # neurons in a float partial sum: part of the definition of every float result
 RELU_BLOCK = 384  # neurons whose preactivations are held at a time (whole panels on every path)
 OUTPUT_WEIGHT_BYTES = 80  # for each neuron of a chunk, while its signs are made
@@ -14,8 +16,8 @@ class Stopped(Exception):
 class Chunk:
     """The neurons [first, first + count) of a network, seen by one worker.
 
-    ``bits(k)`` and ``relu_blocks()`` evaluate input k of ``inputs`` (rows, or rows and columns) into
-    buffers that the next call reuses.  ``stopped()`` is asked between blocks of neurons.
+    ``bits(k)``, ``relu_blocks()`` and ``moment_blocks()`` evaluate input k of ``inputs`` (rows, or rows and
+    columns) into buffers that the next call reuses.  ``stopped()`` is asked between blocks of neurons.
     """
 
     def __init__(self, kernels, neurons, inputs, stopped=lambda: False):
@@ -29,6 +31,7 @@ class Chunk:
         self._scratch = None
         self._panels = None
         self._relu = []
+        self._moments = None
 
     def move_to(self, first, count):
         self.first, self.count = first, count
@@ -58,12 +61,12 @@ class Chunk:
             self._bits_current[k] = True
         return bits
 
-    def blocks(self):
-        """(first within the chunk, count) of each block of RELU_BLOCK neurons."""
-        for start in range(0, self.count, RELU_BLOCK):
+    def blocks(self, size=RELU_BLOCK):
+        """(first within the chunk, count) of each block of neurons."""
+        for start in range(0, self.count, size):
             if self.stopped():
                 raise Stopped
-            yield start, min(RELU_BLOCK, self.count - start)
+            yield start, min(size, self.count - start)
 
     def relu_blocks(self):
         """Blocks of neurons in order: (first within the chunk, count, [rectified preactivations]).
@@ -82,6 +85,17 @@ class Chunk:
                 kernels.ordered_product(self._panels, side.feature_panels, dim, False, relu)
                 kernels.sums.rectify(relu)
             yield start, count, self._relu
+
+    def moment_blocks(self):
+        """Blocks of neurons in order: (first within the chunk, unscaled weights, [Moments of each input]).
+
+        Every worker's inputs are ``MomentInputs`` then.
+        """
+        if self._moments is None:
+            self._moments = moments.MomentBuffers(self.kernels, self.neurons.dim, self.inputs)
+        for start, count in self.blocks(moments.BLOCK):
+            weights = self.neurons.rows(self.first + start, count, self.kernels)
+            yield start, weights.astype(np.float64, copy=False), self._moments.evaluate(weights)
 
 
 def clear_beyond(bits, count):
@@ -102,4 +116,6 @@ def nbytes_chunk(kernels, dim, sizes, needs):
     if "relu" in needs:
         total += 8 * RELU_BLOCK * dim + 4 * RELU_BLOCK * dim
         total += sum(8 * int(np.prod(kernels.product_shape(RELU_BLOCK, n))) for n in sizes)
+    if "moments" in needs:
+        total += moments.MomentBuffers.nbytes(kernels, dim, sizes)
     return total

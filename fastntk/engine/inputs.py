@@ -4,6 +4,7 @@ from functools import cached_property
 
 import numpy as np
 
+from .moments import nbytes_moment_inputs
 from .neurons import read_only
 
 
@@ -63,7 +64,9 @@ class PackedInputs:
 
 
 def nbytes_packed(n, dim, kernels, needs):
-    """Bytes of one packed side, beyond the (n, d) float32 rows themselves."""
+    """Bytes of one packed side, beyond the (n, d) rows themselves."""
+    if "moments" in needs:
+        return nbytes_moment_inputs(n, dim, kernels)
     bits = 4 * (n + kernels.path.forward_rows) * (dim + 8) if "bits" in needs else 0
     panels = 8 * kernels.groups(n) * kernels.group_width * dim
     temporaries = 8 * n * dim * (3 if "bits" in needs else 1)  # float64 copies while packing

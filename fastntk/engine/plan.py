@@ -56,6 +56,16 @@ def allowed_memory(memory_limit):
     return memory_limit, "memory_limit"
 
 
+def require_memory(needed, memory_limit, subject, advice):
+    """MemoryError where ``needed`` bytes are not there; ``advice`` is what to use instead."""
+    limit, source = allowed_memory(memory_limit)
+    if needed > limit:
+        raise MemoryError(
+            f"{subject} need about {describe_bytes(needed)}, but {source} is {describe_bytes(limit)}. "
+            f"Use {advice}, or a larger memory_limit."
+        )
+
+
 def available_memory(control_group=Path("/sys/fs/cgroup")):
     """Bytes this process may still take: the machine's, or what its container leaves."""
     available = psutil.virtual_memory().available

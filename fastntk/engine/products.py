@@ -1,6 +1,6 @@
-"""Inner products of the masked inputs, in the package's own fixed order and never from BLAS.
+"""Products of float64 matrices in the package's own fixed order and never from BLAS.
 
-The bits of a BLAS product change with threads, tiles and processors; these depend on the two rows.
+The bits of a BLAS product change with threads, tiles and processors; these depend on the two columns.
 """
 
 import numpy as np
@@ -15,9 +15,15 @@ def inner_products(rows, columns, threads=1):
 
     Where both sides are the same, one triangle is computed and mirrored: a chain of fma is symmetric.
     """
-    kernels, left, right = rows.kernels, rows.feature_panels, columns.feature_panels
     symmetric = rows is columns
-    out = np.zeros(kernels.product_shape(len(rows), len(columns)))
+    out = panel_product(rows.kernels, rows.feature_panels, columns.feature_panels, symmetric, threads)
+    products = rows.kernels.from_panels(out, len(rows), len(columns))
+    return mirrored(products) if symmetric else products
+
+
+def panel_product(kernels, left, right, symmetric=False, threads=1):
+    """The product of the columns of two operands in panels, as panels; one triangle where ``symmetric``."""
+    out = np.zeros((len(right), len(left) * kernels.group_width, kernels.group_width))
 
     def every_so_many(first):
         """A worker's share: groups of columns, interleaved as they grow longer in a triangle."""
@@ -27,10 +33,12 @@ def inner_products(rows, columns, threads=1):
                 here = slice(group, group + 1)
                 kernels.ordered_product(needed, right[here], left.shape[1], False, out[here])
 
+    if threads == 1:  # perhaps in a worker, which must not wait for others
+        every_so_many(0)
+        return out
     for worker in [pool().submit(every_so_many, first) for first in range(threads)]:
         worker.result()
-    products = kernels.from_panels(out, len(rows), len(columns))
-    return mirrored(products) if symmetric else products
+    return out
 
 
 def square_norms(inputs):
