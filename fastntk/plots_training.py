@@ -64,6 +64,9 @@ def _loss(axes, watched):
     if watched.settings.mask != "none":
         _line(axes, run.recorded_steps, run.masked_loss / rows, MASKED, "training rows, masked", lw=1.1)
     _both_kinds(axes, watched, "loss", run.clean_loss / rows)
+    if len(run.expected_steps):
+        _line(axes, run.expected_steps, run.expected_loss / rows, OTHER, "training rows, mean over masks")
+        axes.plot(run.expected_steps, run.regulariser / rows, color=OTHER, lw=1.1, ls=(0, (5, 3)))
     _logarithmic(axes)
 
 
@@ -111,7 +114,7 @@ def _stability(axes, watched):
     steps, scale = run.eigenvalue_steps, run.step_size * watched.output_gain
     clean_scale = scale * watched.batch_share
     axes.set_title(r"Step size $\times$ eigenvalues of the kernel", **title())
-    if settings.mask != "none" and settings.mode == "masked":
+    if settings.mask != "none" and settings.mode != "clean":
         wide = {"markersize": 7.5, "lw": 3.5}
         _line(axes, steps, scale * run.masked_eigenvalue, MASKED, "largest, masked", **wide)
     _line(axes, steps, clean_scale * run.largest_eigenvalue, TRAINING, "largest")

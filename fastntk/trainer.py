@@ -7,10 +7,12 @@ import numpy as np
 
 from . import masking, stability
 from .audit import step_identity_error
+from .descent import REGULARISERS, ExpectedDescent, MaskedDescent
 from .engine.neurons import read_only
 from .engine.steps import OutOfRange, Steps
 from .gram import ntk
 from .kernels import load
+from .smoothing import expected_loss
 from .spectrum import extreme_eigenvalues
 from .training_run import HISTORY, TrainingRun, digest, trained_network
 
@@ -23,6 +25,7 @@ class Every(NamedTuple):
     record: int
     eigenvalues: int | None
     audit: int | None
+    expected: int | None
 
 
 class Trainer:
@@ -51,7 +54,7 @@ class Trainer:
         self.steps = Steps(load(), network._neurons, weights, batches.size, len(batches.X), threads)
         self.history = {}
         self.loss_limit = None
-        self.step = 0
+        self.first_step = 0
         self.reports = reports
         self.borrowed = borrowed  # whether the weights stand in the caller's array
         # Steps done where ``reports``, then None.
@@ -65,10 +68,11 @@ class Trainer:
         else:
             if not np.may_share_memory(self.weights, earlier.network._neurons.given_weights):
                 self.weights[:] = earlier.network._neurons.given_weights
-            self.step, self.loss_limit = earlier.steps_done, earlier.loss_limit
+            self.first_step, self.loss_limit = earlier.steps_done, earlier.loss_limit
             names = (*HISTORY, "accuracy") if self.labels is not None else HISTORY
             self.history = {name: list(getattr(earlier, name)) for name in names}
         self.clean = self.steps.pack(self.batches.X, keep=True)
+        self.descent = self._make_descent()
         try:
             self.steps.remember_initial(self.clean)
         except OutOfRange:
@@ -81,13 +85,27 @@ class Trainer:
             status = "diverged"
         return self._finished(status)
 
+    @property
+    def step(self):
+        """Steps done."""
+        return self.descent.step
+
+    def _make_descent(self):
+        common = self.batches, self.targets, self.step_size, self.first_step
+        if self.settings.mode not in REGULARISERS:
+            return MaskedDescent(self.steps, *common)
+        return ExpectedDescent(
+            self.weights,
+            lambda: self._trained()._neurons,
+            *common,
+            mode=self.settings.mode,
+            hurry=self.steps.hurry,
+            threads=self.threads,
+        )
+
     def _loop(self):
-        batch = self._batch(self.step)
-        outputs = self.steps.advance(batch=batch)
-        while outputs is not None:
-            rows = self.batches.rows(self.step)
-            residuals = outputs - self.targets[rows]
-            loss = 0.5 * np.square(residuals).sum() * (len(self.targets) / len(residuals))
+        loss = self.descent.begin()
+        while loss is not None:
             if self.steps.hurry.is_set() and self.step < self.total:
                 return "interrupted"
             self._record(loss)
@@ -97,22 +115,17 @@ class Trainer:
                 return "finished"
             if self.steps.hurry.is_set():
                 return "interrupted"
-            gradient = self.steps.gradient(batch, residuals, self.step_size)
             audited = _due(self.step, self.every.audit)
             before = self.weights.copy() if audited else None
-            used, batch = batch, self._batch(self.step + 1)
+            already = self.step
             try:
-                outputs = self.steps.advance(gradient, batch)
+                loss = self.descent.advance()
             finally:
-                self.step += 1
-                if self.reports:
+                if self.reports and self.step > already:
                     self.reached.put(self.step)
             if audited:
-                self._audit(before, used, residuals)
+                self._audit(before)
         return "interrupted"
-
-    def _batch(self, step):
-        return self.steps.pack(self.batches.masked(step))
 
     def _is_bounded(self, loss):
         """Whether the loss stays below a limit that is set at the first step."""
@@ -128,7 +141,7 @@ class Trainer:
             self._note(
                 recorded_steps=self.step,
                 clean_loss=0.5 * np.square(residuals).sum(),
-                masked_loss=self._probed_loss() if self.settings.mode == "clean" else loss,
+                masked_loss=loss if self.settings.mode == "masked" else self._probed_loss(),
                 distance=np.sqrt(seen.square_distance),
                 max_distance=np.sqrt(seen.largest_square),
                 flipped=seen.flipped / (len(self.targets) * self.network.width),
@@ -144,6 +157,16 @@ class Trainer:
                 masked_eigenvalue=stability.largest_eigenvalue(self._kernel(self.batches.masked(self.step))),
             )
 
+        if _due(self.step, self.every.expected) and not self._has("expected_steps"):
+            expected = expected_loss(
+                self.batches.X, self.targets, network=self._trained(), mask=self.mask, threads=self.threads
+            )
+            self._note(
+                expected_steps=self.step,
+                smoothed_mse=expected.smoothed_mse,
+                regulariser=expected.regulariser,
+            )
+
     def _probed_loss(self):
         """The loss under the masks of this step, where training goes without."""
         masked = masking.sample(
@@ -155,7 +178,7 @@ class Trainer:
     def _kernel(self, inputs):
         return ntk(inputs, network=self._trained(), threads=self.threads)
 
-    def _audit(self, before, used, residuals):
+    def _audit(self, before):
         self._note(
             audit_steps=self.step - 1,
             audit_error=step_identity_error(
@@ -163,8 +186,8 @@ class Trainer:
                 self.weights,
                 self.network._neurons.output_weights,
                 self.batches.X,
-                used.masked,
-                residuals,
+                self.descent.used.masked,
+                self.descent.residuals,
                 self.step_size,
                 self.threads,
             ),

@@ -10,7 +10,9 @@ import numpy as np
 from . import masking, stability, validation
 from .audit import nbytes_audit
 from .batches import Batches
+from .descent import REGULARISERS
 from .engine.environment import ieee_arithmetic, in_ieee_arithmetic
+from .engine.pairs import PairVariance
 from .engine.plan import allowed_memory, checked_options, describe_bytes
 from .engine.steps import nbytes_steps
 from .engine.threads import MAX_THREADS, available_cpus
@@ -18,11 +20,13 @@ from .gram import nbytes_ntk
 from .kernels import load
 from .kernels.reference import DRAW_LIMIT
 from .network import as_network
+from .smoothing.inputs import variances
+from .smoothing.objective import nbytes_objective
 from .targets import as_targets
 from .trainer import DIVERGED, Every, Trainer
 from .training_run import Settings, TrainingRun, digest, network_digest
 
-MODES = ("masked", "clean")
+MODES = ("masked", "clean", "expected", "first-order")
 POLL_SECONDS = 0.2  # how soon an interrupt is seen where signals do not wake a waiting thread
 
 
@@ -80,6 +84,7 @@ def train(
     record_every=10,
     eigenvalues_every=None,
     audit_every=None,
+    expected_every=None,
     row_ids=None,
     out=None,
     resume=None,
@@ -115,15 +120,18 @@ def train(
     batch_size : int, optional
         Rows of a step, in epochs over the data in an order made from (seed, epoch, row ids); all rows by
         default.
-    mode : "masked" or "clean"
-        "clean" trains on X itself; the mask then only serves to record the masked loss.
+    mode : "masked", "clean", "expected" or "first-order"
+        "clean" trains on X itself; the mask then only serves to record the masked loss.  "expected" descends
+        the mean of the loss over all masks by its exact gradient (``fastntk.smoothing.expected_gradient``),
+        "first-order" the same with the first term of the regulariser; both for Gaussian and additive masks.
     seed : int
         Of the masks and of the order of the batches (the network has its own).
     record_every : int
         Steps between entries of the history, each of which costs a forward pass on X.
-    eigenvalues_every, audit_every : int, optional
-        Steps between eigenvalues of the kernel (cost of ``ntk`` and n^3), and between audits of a step
-        (``fastntk.audit``, in float64: some twenty steps, and a copy of the weights).
+    eigenvalues_every, audit_every, expected_every : int, optional
+        Steps between eigenvalues of the kernel (cost of ``ntk`` and n^3), audits of a step under masks
+        (``fastntk.audit``, in float64: some twenty steps, and a copy of the weights), and evaluations of the
+        expected loss (:func:`fastntk.expected_loss`, O(n m^2)).
     row_ids : integer array, optional
         Ids that key masks and batches, 0, 1, 2, ... by default.
     out : (m, d) float32 array, optional
@@ -156,7 +164,8 @@ def train(
     -----
     One pass over the weights a step: each chunk of neurons is updated and run forward under the next masks
     while it is in cache.  Cost O(m n d) a step; memory 4 m d bytes for the weights and n m / 8 each for the
-    bits of the step and for the initial bits, with no array of n m numbers.
+    bits of the step and for the initial bits, with no array of n m numbers.  Steps along a mean over masks
+    cost what ``expected_gradient`` does, O(n m^2 (d + 3 K)) for the exact one.
 
     Activation bits are signs of exact real numbers; preactivations and gradients are float32, and outputs
     are summed in float64.  Output weights are used as float32.  The same bits for every number of threads
@@ -187,6 +196,7 @@ def train(
         validation.as_count(record_every, "record_every"),
         None if eigenvalues_every is None else validation.as_count(eigenvalues_every, "eigenvalues_every"),
         None if audit_every is None else validation.as_count(audit_every, "audit_every"),
+        None if expected_every is None else validation.as_count(expected_every, "expected_every"),
     )
     if step_size is not None:
         step_size = validation.as_positive(step_size, "step_size", high=1e30)
@@ -196,8 +206,13 @@ def train(
         others = {"X": X, "the weights of the network": network._neurons.given_weights}
         validation.as_output(out, "out", (network.width, network.dim), others)
 
-    batches = Batches(X, mask if mode == "masked" else None, ids, batch_size, seed)
-    workers = _plan(network, batches.size, len(X), every, out, options)
+    if mode in REGULARISERS:
+        _check_expected(mode, mask, X, audit_every)
+    elif every.expected is not None:
+        variances(mask, X, "X")
+
+    batches = Batches(X, None if mode == "clean" else mask, ids, batch_size, seed)
+    workers = _plan(network, batches.size, len(X), every, mode, out, options)
     settings = Settings(
         X=digest(X),
         y=digest(targets if labels is None else labels),
@@ -342,7 +357,21 @@ def _as_earlier(resume, settings, step_size, total):
     return earlier
 
 
-def _plan(network, rows, total_rows, every, out, options):
+def _check_expected(mode, mask, X, audit_every):
+    """Refuse what does not go with steps along a mean over masks."""
+    if mask is None:
+        raise ValueError(
+            f"mode is {mode!r}, a mean over masks, but there is no mask; give one, or mode='clean'."
+        )
+    variances(mask, X, "X")
+    if audit_every is not None:
+        raise ValueError(
+            f"audit_every is given with mode={mode!r}; the identity it checks is that of steps under masks. "
+            f"Leave it out."
+        )
+
+
+def _plan(network, rows, total_rows, every, mode, out, options):
     """The number of threads; raises MemoryError where the memory is not there."""
     weights = 4 * network.width * network.dim
     shared, each = nbytes_steps(load(), network._neurons, rows, total_rows)
@@ -352,6 +381,10 @@ def _plan(network, rows, total_rows, every, out, options):
     wanted = options.threads or min(available_cpus(), MAX_THREADS)
     if every.eigenvalues is not None:
         shared += nbytes_ntk(network, total_rows, wanted) + 8 * total_rows * total_rows
+    if mode in REGULARISERS:
+        shared += nbytes_objective(load(), network._neurons, rows, REGULARISERS[mode])
+    if every.expected is not None:
+        shared += sum(PairVariance.nbytes(load(), network._neurons, total_rows))
     limit, source = allowed_memory(options.memory_limit)
     fitting = min(wanted, int((limit - shared) // each))
     needed = max(
@@ -363,6 +396,7 @@ def _plan(network, rows, total_rows, every, out, options):
             "fewer threads" if options.threads else "",
             "no audits" if every.audit else "",
             "no eigenvalues" if every.eigenvalues else "",
+            "no expected losses" if every.expected else "",
             "" if out is not None else "out=np.lib.format.open_memmap(...) for the weights",
             "a smaller network, fewer rows, or a larger memory_limit",
         ]

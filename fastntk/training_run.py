@@ -12,7 +12,7 @@ import numpy as np
 from .engine.neurons import Neurons, read_only
 from .network import Network
 
-FORMAT = 1
+FORMAT = 2
 HISTORY = (
     "recorded_steps",
     "clean_loss",
@@ -26,6 +26,9 @@ HISTORY = (
     "masked_eigenvalue",
     "audit_steps",
     "audit_error",
+    "expected_steps",
+    "smoothed_mse",
+    "regulariser",
 )
 
 
@@ -91,6 +94,9 @@ class TrainingRun:
     audit_steps : (s,) int64
     audit_error : (s,) float64
         Error of the exact step identity (``fastntk.audit``), relative to the change of the outputs.
+    expected_steps : (l,) int64
+    smoothed_mse, regulariser : (l,) float64
+        The two parts of the mean loss over all masks (:class:`fastntk.ExpectedLoss`).
 
     Examples
     --------
@@ -119,6 +125,9 @@ class TrainingRun:
     masked_eigenvalue: np.ndarray
     audit_steps: np.ndarray
     audit_error: np.ndarray
+    expected_steps: np.ndarray
+    smoothed_mse: np.ndarray
+    regulariser: np.ndarray
     loss_limit: float | None = field(repr=False)
     settings: Settings = field(repr=False)
     weights_digest: str | None = field(repr=False)  # where they stand in an array of the caller's
@@ -126,6 +135,11 @@ class TrainingRun:
     def __repr__(self):
         loss = f", clean_loss {self.clean_loss[-1]:.4g}" if len(self.clean_loss) else ""
         return f"<TrainingRun: {self.status} after {self.steps_done} steps of {self.step_size:g}{loss}>"
+
+    @property
+    def expected_loss(self):
+        """smoothed_mse + regulariser: the mean loss over all masks at ``expected_steps``."""
+        return self.smoothed_mse + self.regulariser
 
     def save(self, path):
         """Write the run to a file, from which ``fastntk.train(..., resume=path)`` goes on.

@@ -90,8 +90,10 @@ def _add_steps(train):
     steps = train.add_argument_group("gradient descent")
     steps.add_argument(
         "--mode",
-        choices=("masked", "clean"),
-        help="masked (default): steps see masked inputs; clean: masks are for the records only",
+        choices=("masked", "clean", "expected", "first-order"),
+        help="masked (default): steps see masked inputs; clean: masks are for the records only; expected: "
+        "steps along the exact mean over all masks (gaussian and additive ones; cost rows x width^2); "
+        "first-order: the same with the first term of the regulariser that masks add (cost rows x width)",
     )
     steps.add_argument(
         "--steps",
@@ -135,6 +137,13 @@ def _add_records(train):
         type=arguments.count,
         metavar="N",
         help="steps between audits of a step against its exact identity (default as for --eigenvalues-every)",
+    )
+    records.add_argument(
+        "--expected-every",
+        type=arguments.count,
+        metavar="N",
+        help="steps between evaluations of the mean loss over all masks, in two parts (default 0 for none; "
+        "cost rows x width^2)",
     )
 
 

@@ -133,3 +133,17 @@ def _update(x):
 
 
 MASKED_UPDATE, CLEAN_UPDATE = _update(_X_I), _update(_sub(_name("x"), _name("i")))
+_ERROR = _in_brackets(_name("f"), _in_brackets(_X_I), _sign(MINUS), _sub(_name("y"), _name("i")))
+EXPECTED_UPDATE = _display(
+    _sub(_name("w"), _name("r")),
+    _sign("\N{LEFTWARDS ARROW}"),
+    _sub(_name("w"), _name("r")),
+    _sign(MINUS),
+    _name("\N{GREEK SMALL LETTER ETA}"),
+    _sub(_sign("\N{NABLA}"), _sub(_name("w"), _name("r"))),
+    '<mi mathvariant="normal">E</mi>',
+    _space(0.2),
+    _fraction(_number("1"), _number("2")),
+    _sum(_name("i")),
+    f"<msup>{_ERROR}{_number('2')}</msup>",
+)

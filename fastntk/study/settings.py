@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from .. import masks
+from ..descent import REGULARISERS
 
 # The masks by name: the distribution, the option that is its strength, and what that is by default.
 MASKS: dict[str, tuple] = {
@@ -48,6 +49,7 @@ class Settings:
     record_every: int
     eigenvalues_every: int
     audit_every: int
+    expected_every: int
 
     @property
     def strength(self):
@@ -105,7 +107,8 @@ def complete(given, rows):
         )
     often = min(max(1, chosen["steps"] // RECORDS), MOST_STEPS_BETWEEN)
     seldom = often * RECORDS_PER_MEASUREMENT if rows <= MOST_ROWS_MEASURED else 0
-    every = {"record_every": often, "eigenvalues_every": seldom, "audit_every": seldom}
+    audits = 0 if chosen["mode"] in REGULARISERS else seldom
+    every = {"record_every": often, "eigenvalues_every": seldom, "audit_every": audits, "expected_every": 0}
     strengths = dict.fromkeys(STRENGTHS) | ({strength: usual} if strength else {})
     settings = Settings(**every | strengths | chosen)
     if settings.record_every < 1:

@@ -55,6 +55,7 @@ def _write_history(watched, path):
             (run.recorded_steps, ("clean_loss", "masked_loss", "distance", "max_distance", "flipped")),
             (run.eigenvalue_steps, ("smallest_eigenvalue", "largest_eigenvalue", "masked_eigenvalue")),
             (run.audit_steps, ("audit_error",)),
+            (run.expected_steps, ("smoothed_mse", "regulariser")),
         )
         for name in names
     }

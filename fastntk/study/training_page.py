@@ -1,5 +1,6 @@
 """The page of a training run."""
 
+from ..descent import REGULARISERS
 from . import formulas, layout, scores, table
 from .page import ROWS_AS
 from .training_template import TEMPLATE
@@ -21,6 +22,7 @@ FACTS = (  # of the settings, in the order of the page
     "record_every",
     "eigenvalues_every",
     "audit_every",
+    "expected_every",
 )
 
 
@@ -64,7 +66,7 @@ def render(watched, figure, record):
         mask_text=mask_text(settings),
         mask_code=f"fn.{settings.make_mask()!r}" if masked else "None",
         mask_formula=_mask_formula(settings),
-        formula=formulas.MASKED_UPDATE if settings.mode == "masked" and masked else formulas.CLEAN_UPDATE,
+        formula=_update(settings),
         step_size=table.number(watched.run.step_size, 3),
         draws=scores.DRAWS,
         headings=scores.headings(task, masked),
@@ -73,6 +75,7 @@ def render(watched, figure, record):
         held_out_shown=bool(watched.curve.steps),
         eigenvalues_shown=len(watched.run.eigenvalue_steps) > 0,
         audits_shown=len(watched.run.audit_steps) > 0,
+        expected_shown=len(watched.run.expected_steps) > 0,
     )
 
 
@@ -82,6 +85,14 @@ def mask_text(settings):
         return "no mask"
     name, value = settings.strength
     return f"{settings.mask} mask of {name} {value:g}"
+
+
+def _update(settings):
+    """What a step does, as MathML."""
+    if settings.mode in REGULARISERS:
+        return formulas.EXPECTED_UPDATE
+    masked = settings.mode == "masked" and settings.mask != "none"
+    return formulas.MASKED_UPDATE if masked else formulas.CLEAN_UPDATE
 
 
 def _mask_formula(settings):

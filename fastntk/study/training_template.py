@@ -31,6 +31,9 @@ weights learns by gradient descent on its hidden weights <em>w</em><sub><em>r</e
 Its inputs are not masked.
 {% elif settings.mode == "masked" %}
 Every step sees every row under a fresh mask, {{ mask_formula|safe }}:
+{% elif settings.mode in ("expected", "first-order") %}
+Every step descends the loss in the mean over all masks, {{ mask_formula|safe }}{% if settings.mode == "first-order" %}, with
+the first term of the regulariser that they add{% else %}, by its exact gradient{% endif %}; no mask is drawn:
 {% else %}
 It is trained on the inputs as they are; masked inputs, {{ mask_formula|safe }}, are for the record only:
 {% endif %}</p>
@@ -79,6 +82,9 @@ else "the run was stopped before they were computed." }}</p>
 {% if settings.mask != "none" %}
 Light blue: the same rows under the mask of the step{% if settings.batch_size %}, those of its batch{% endif %}{% if settings.mode == "masked" %}, which is what the step sees{% endif %}.
 {% endif %}
+{% if expected_shown %}
+Violet: the mean over all masks, and dashed its part that masks add, the regulariser.
+{% endif %}
 {% if held_out_shown %}
 Orange: the rows held out.
 {% endif %}
@@ -100,7 +106,7 @@ whole run.</dd>
 <dd>Of the kernel of the network as it is at that step{% if settings.batch_size %}, a mean over the batches{% endif %}. Above 2 a
 step overshoots by more than it corrects. The smallest one says how slowly the hardest direction is
 learned: its error shrinks by this share in a step. <em>Look for:</em> the largest staying below the dashed
-line{% if settings.mask != "none" and settings.mode == "masked" %}, masked as well as clean{% endif %}.</dd>
+line{% if settings.mask != "none" and settings.mode != "clean" %}, masked as well as clean{% endif %}.</dd>
 {% endif %}
 {% if audits_shown %}
 <dt>Audit of the steps</dt>

@@ -107,6 +107,7 @@ def advance(watched, progress, machine):
                 record_every=settings.record_every,
                 eigenvalues_every=settings.eigenvalues_every or None,
                 audit_every=settings.audit_every or None,
+                expected_every=settings.expected_every or None,
                 row_ids=task.ids,
                 resume=watched.run,
                 progress=show,

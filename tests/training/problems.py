@@ -70,6 +70,9 @@ HISTORY = (
     "masked_eigenvalue",
     "audit_steps",
     "audit_error",
+    "expected_steps",
+    "smoothed_mse",
+    "regulariser",
 )
 
 
