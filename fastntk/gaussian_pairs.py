@@ -18,7 +18,7 @@ Source: docs/mathematics.md, section 8; Owen (1956) for Phi2.
 import numpy as np
 from scipy import special
 
-from .gaussian import normal_density, unit_relu
+from .gaussian import FAR, normal_density, unit_relu
 
 
 def both_active(t1, t2, rho):
@@ -30,7 +30,7 @@ def both_active(t1, t2, rho):
         np.where(h == 0, np.sign(gap) / 4, special.owens_t(h, _ratio(np.sign(h) * gap, np.abs(h) * root)))
         for h, gap in ((t1, _gap(t2, t1, rho)), (t2, _gap(t1, t2, rho)))
     )
-    opposite = (t1 * t2 < 0) | ((t1 * t2 == 0) & (t1 + t2 < 0))
+    opposite = (np.minimum(t1, t2) < 0) & (np.maximum(t1, t2) >= 0)
     out = (special.ndtr(t1) + special.ndtr(t2)) / 2 - T - opposite / 2
     out = np.where((t1 == 0) & (t2 == 0), 0.25 + np.arcsin(rho) / (2 * np.pi), out)
     return np.clip(out, 0.0, 1.0)
@@ -93,9 +93,10 @@ def _left_relu_active(t1, t2, rho):
 
 
 def _broadcast(t1, t2, rho):
-    """The three as float64 arrays of one shape, rho within [-1, 1]."""
-    rho = np.clip(np.asarray(rho, float), -1.0, 1.0)
-    return np.broadcast_arrays(np.asarray(t1, float), np.asarray(t2, float), rho)
+    """The three as float64 arrays of one shape; rho within [-1, 1], t where its size still matters."""
+    limits = (FAR, FAR, 1.0)
+    clipped = [np.clip(np.asarray(v, float), -far, far) for v, far in zip((t1, t2, rho), limits, strict=True)]
+    return np.broadcast_arrays(*clipped)
 
 
 def _root(rho):

@@ -17,6 +17,9 @@ A kernel works on a chunk of neurons [first, first + count) and adds to what it 
     combine            residuals along the directions of the output weights
     count_differences, distance_moved
                        what a training run records
+    pair_variance, pair_poincare, pair_gradient
+                       sums over pairs of neurons under one mask, by series in their correlation
+    mean_features      mean masked inputs on which a neuron is active
     pack_weights, rectify, weighted_sum, square_sum, unpack_bits, weighted_bit_count,
     add_fixed_point    plain loops around these, neuron by neuron in order
 

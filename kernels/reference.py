@@ -293,3 +293,72 @@ def training_step(W, a, X, y, step_size):
 def flipped(X, W, start):
     """The number of activation bits on X that differ between the weights W and ``start``."""
     return int((pattern(X, W) != pattern(X, start)).sum())
+
+
+# ---------------------------------------------------------------- neurons under a Gaussian mask
+def hermite_coefficients(t, terms):
+    """(3, terms) normalised Hermite coefficients k = 1 .. terms of relu(u), 1{u > 0} and delta(u), u = t + g.
+
+    By parts, E F(t + g) He_k(g) = (d/dt)^k E F(t + g).  The three means have the derivatives Phi, phi and
+    -t phi, and the j-th derivative of phi is (-1)^j He_j phi.  He_j is exact; He_j^2 / k! stays in range for
+    |t| <= 37.
+    """
+    from fractions import Fraction
+
+    t, hermite = Fraction(float(t)), [Fraction(1), Fraction(float(t))]
+    for j in range(1, terms):
+        hermite.append(t * hermite[j] - j * hermite[j - 1])
+    density = math.exp(-0.5 * float(t) ** 2) / math.sqrt(2 * math.pi)
+
+    def coefficient(j, k):
+        """The j-th derivative of phi over sqrt(k!)."""
+        size = density * math.sqrt(hermite[j] ** 2 / math.factorial(k))
+        return size if (hermite[j] > 0) == (j % 2 == 0) else -size
+
+    relu = [0.5 * math.erfc(-float(t) / math.sqrt(2))] + [coefficient(k - 2, k) for k in range(2, terms + 1)]
+    active, delta = ([coefficient(k - lag, k) for k in range(1, terms + 1)] for lag in (1, 0))
+    return np.array([relu, active, delta])
+
+
+def mehler_series(F, G, rho):
+    """Cov(F(u), G(v)) = sum_k rho^k F_k G_k, k = 1, 2, ..., for u and v of correlation rho."""
+    return math.fsum(rho**k * f * g for k, (f, g) in enumerate(zip(F, G, strict=True), start=1))
+
+
+def mean_features(X, V, W, active, density):
+    """E x~_i 1{h_ri > 0} = x_i P_ri + v_i * w_r D_ri, (n, m, d), for P and D (n, m)."""
+    return np.array(
+        [
+            [x * p + v * w * slope for w, p, slope in zip(W, P, D, strict=True)]
+            for x, v, P, D in zip(X, V, active, density, strict=True)
+        ]
+    )
+
+
+def pair_variance(a, covariance):
+    """sum_{q != r} a_qc a_rc covariance[q, r], (outputs,)."""
+    return np.array([_sum_over_pairs(np.outer(column, column) * covariance) for column in a.T])
+
+
+def pair_gradient(a, W, V, s, relu_active, relu_density, both_active):
+    """(by_relu (m,), by_density (m,), by_weights (m, d)) of a sample with variances V (d,).
+
+    The sums over the neurons q, for each r, with B = a_q . a_r, of B s_q Cov(relu_q, 1_r), of
+    B s_q (E relu_q delta_r - E relu_q E delta_r) / s_r, and of v B E(1_q 1_r) w_q.  ``relu_active`` and the
+    others are [q, r] for deviations 1; q = r counts in the last sum alone, and s_r = 0 not in the second.
+    """
+    others = [[q for q in range(len(a)) if q != r] for r in range(len(a))]
+    by_relu = [math.fsum(a[q] @ a[r] * s[q] * relu_active[q, r] for q in others[r]) for r in range(len(a))]
+    by_density = [
+        math.fsum(a[q] @ a[r] * s[q] * relu_density[q, r] / s[r] for q in others[r] if s[r] > 0)
+        for r in range(len(a))
+    ]
+    by_weights = [
+        V * sum(a[q] @ a[r] * both_active[q, r] * W[q] for q in range(len(a))) for r in range(len(a))
+    ]
+    return np.array(by_relu), np.array(by_density), np.array(by_weights)
+
+
+def _sum_over_pairs(values):
+    """sum_{q != r} values[q, r], rounded once."""
+    return math.fsum(values[q, r] for q in range(len(values)) for r in range(len(values)) if q != r)

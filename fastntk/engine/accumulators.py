@@ -227,13 +227,28 @@ class OutputSums(FixedPointOutputs):
         return FixedPointOutputs.nbytes(kernels, n, p) + 32 * (CHUNK + RELU_BLOCK * p)
 
     def _add_partial(self, chunk):
-        # the weights of a whole chunk for one output, of fewer neurons for several: about CHUNK numbers
-        neurons = RELU_BLOCK * -(-CHUNK // (RELU_BLOCK * self.neurons.outputs))
+        weights_at = OutputWeights(self.neurons, chunk)
         for start, count, relu in chunk.relu_blocks():
-            place = start % neurons
-            if place == 0:
-                a = self.neurons.output_weights(chunk.first + start, min(neurons, chunk.count - start))
-            self.kernels.sums.weighted_sum(relu[0], a[place : place + count], self.partial)
+            self.kernels.sums.weighted_sum(relu[0], weights_at(start, count), self.partial)
+
+
+class OutputWeights:
+    """Output weights of blocks of a chunk, made for many neurons at a time: about CHUNK numbers."""
+
+    def __init__(self, neurons, chunk):
+        self.neurons, self.chunk = neurons, chunk
+        self.first, self.made = 0, np.empty((0, neurons.outputs))
+
+    def __call__(self, start, count):
+        """(count, q) float64 of the neurons from ``start`` of the chunk on; starts ascend."""
+        if start + count > self.first + len(self.made):
+            size = max(count, CHUNK // self.neurons.outputs)
+            self.first = start
+            self.made = self.neurons.output_weights(
+                self.chunk.first + start, min(size, self.chunk.count - start)
+            )
+        place = start - self.first
+        return self.made[place : place + count]
 
 
 class ActivationCounts:

@@ -8,7 +8,7 @@ from abc import abstractmethod
 
 import numpy as np
 
-from .accumulators import FixedPoint, FixedPointGram, FixedPointOutputs, FixedPointSum
+from .accumulators import FixedPoint, FixedPointGram, FixedPointOutputs, FixedPointSum, OutputWeights
 from .moments import BLOCK
 
 FEATURE_ROWS = 192  # neurons times features whose mean features are held at a time
@@ -85,9 +85,10 @@ class MeanFeatureGram(MaskedGram):
     def _mean_squares(self, weights, squares, one):
         linear = self._product(weights, self.mixed, one)
         quadratic = self._product(np.square(weights), self.fourth, one)
-        # E |x~|^2 1 = E |x~|^2 P + (2 sum x v w - z / s^2 sum v^2 w^2) D
-        quadratic *= one.mean
-        quadratic /= np.where(one.deviation > 0, np.square(one.deviation), 1.0)
+        # E |x~|^2 1 = E |x~|^2 P + (2 sum x v w - z / s^2 sum v^2 w^2) D, s^2 taken out bit by bit
+        deviation = np.where(one.deviation > 0, one.deviation, 1.0)
+        quadratic /= deviation
+        quadratic *= one.mean / deviation
         terms = self.norms * one.active + (2 * linear - quadratic) * one.density
         terms[:, : len(squares)] *= squares[:, np.newaxis]
         return terms
@@ -116,7 +117,11 @@ class SmoothedReluGram(MaskedGram):
 
 
 class SmoothedOutputs(FixedPointOutputs):
-    """(n, q) sums of a_rc E relu(h_ri); of a_rc z_ri P_ri where ``proxy``."""
+    """(n, q) sums of a_rc E relu(h_ri); of a_rc z_ri P_ri where ``proxy``.
+
+    Like all float sums they resolve about 2^-60 of their bound, here |W|_F |a_c| E|x~|: one huge weight on a
+    feature that is 0 everywhere takes digits from the rest.
+    """
 
     needs = ("moments",)
 
@@ -125,10 +130,10 @@ class SmoothedOutputs(FixedPointOutputs):
         self.neurons, self.proxy = neurons, proxy
 
     def _add_partial(self, chunk):
+        weights_at = OutputWeights(self.neurons, chunk)
         for start, weights, (one,) in chunk.moment_blocks():
-            a = self.neurons.output_weights(chunk.first + start, len(weights))
             relu = one.mean * one.active if self.proxy else smoothed_relu(one)
-            self.kernels.sums.weighted_sum(relu, a, self.partial)
+            self.kernels.sums.weighted_sum(relu, weights_at(start, len(weights)), self.partial)
 
 
 class MeanDirections(FixedPointSum):
@@ -147,11 +152,12 @@ class MeanDirections(FixedPointSum):
     @staticmethod
     def nbytes(kernels, n, p):
         """``p`` counts numbers for each sample: those of all outputs and features, in whole panels."""
-        return 24 * kernels.groups(n) * kernels.group_width * p
+        return 32 * kernels.groups(n) * kernels.group_width * p
 
     def _add_partial(self, chunk):
+        weights_at = OutputWeights(self.neurons, chunk)
         for start, weights, (one,) in chunk.moment_blocks():
-            a = self.neurons.output_weights(chunk.first + start, len(weights))
+            a = weights_at(start, len(weights))
             by_output = self.partial.reshape(a.shape[1], -1, *self.partial.shape[1:])
             for column, out in zip(a.T, by_output, strict=True):
                 own = self.kernels.to_panels(column[:, np.newaxis] * weights)

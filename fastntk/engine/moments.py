@@ -106,5 +106,5 @@ def fill_moments(mean, deviation, *rest):
 
 
 def nbytes_moment_inputs(n, dim, kernels):
-    """Bytes of one side, beyond X and V themselves."""
-    return 16 * kernels.groups(n) * kernels.group_width * dim + 16 * n
+    """Bytes of one side, X, V and what they are made of included."""
+    return 16 * kernels.groups(n) * kernels.group_width * dim + 16 * n + 40 * n * dim

@@ -9,6 +9,8 @@ from ..kernels import load
 from .moments import fill_moments
 from .workers import run_workers
 
+GROUPS = 16  # panels of neurons that a worker takes at a time
+
 
 class Regulariser(NamedTuple):
     """The gradient of sum_ic m V_ic / 2 by w_r: sum_i (by_relu x_i + by_density v_i * w_r) + by_weights."""
@@ -44,24 +46,34 @@ class ObjectiveGradient:
             pulls = V[:, np.newaxis] * directions
             self.pulls = [(kernels.to_panels(p), kernels.to_panels(p.T)) for p in pulls.transpose(1, 0, 2)]
 
-    def run(self, out, threads):
-        """Fill ``out`` (m, d) float64."""
+    def run(self, out, threads, progress=None):
+        """Fill ``out`` (m, d) float64; ``progress(done, total)`` in neurons."""
         wide, width = self.kernels.group_width, self.neurons.width
+        size, done = GROUPS * wide, 0
 
         def work(starts):
-            for start in starts:
-                count = min(wide, width - start)
-                out[start : start + count] = self._group(start, count)
+            for first in starts:
+                count = min(size, width - first)
+                weights = self.neurons.rows(first, count, self.kernels).astype(np.float64)
+                a = self.neurons.output_weights(first, count)
+                for start in range(0, count, wide):
+                    here = slice(first + start, min(first + start + wide, first + count))
+                    own = slice(start, start + wide)
+                    out[here] = self._group(here, weights[own], a[own])
+                starts.report(count)
 
-        groups = -(-width // wide)
-        run_workers(work, range(0, width, wide), max(1, min(threads, groups)))
+        def report(count):
+            nonlocal done
+            done += count
+            if progress is not None:
+                progress(done, width)
+
+        run_workers(work, range(0, width, size), max(1, min(threads, -(-width // size))), report)
         return out
 
-    def _group(self, start, count):
-        """The gradients of ``count`` neurons, (count, d)."""
-        weights = self.neurons.rows(start, count, self.kernels).astype(np.float64)
-        a = self.neurons.output_weights(start, count)
-        here, root = slice(start, start + count), math.sqrt(self.neurons.width)
+    def _group(self, here, weights, a):
+        """The gradients of a slice of neurons of these weights, (count, d)."""
+        count, root = len(weights), math.sqrt(self.neurons.width)
         own, squares = (self.kernels.to_panels(power.T) for power in (weights, np.square(weights)))
         mean = self._over_features(self.features, own)
         one = fill_moments(mean, np.sqrt(self._over_features(self.variances, squares)))

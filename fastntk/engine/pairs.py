@@ -27,7 +27,7 @@ RUNS = 16  # of samples whose gradients are added up one after the other
 class OneByOne(NamedTuple):
     """What the masks of some samples do to each neuron, (samples, neurons) each."""
 
-    t: np.ndarray  # mean over deviation, 0 where that is
+    t: np.ndarray  # mean over deviation, within FAR; 0 where the deviation is
     s: np.ndarray  # deviation
     active: np.ndarray  # Phi(t), or 1{mean > 0}
     density: np.ndarray  # phi(t), or 0
@@ -122,7 +122,7 @@ class PairSums(ABC):
             for values, panels in ((self.X, self.panels), (self.V, self.square_panels))
         )
         s = np.sqrt(square)
-        t = np.divide(z, s, out=np.zeros_like(z), where=s > 0)
+        t = np.clip(np.divide(z, s, out=np.zeros_like(z), where=s > 0), -gaussian.FAR, gaussian.FAR)
         active = np.where(s > 0, special.ndtr(t), z > 0)
         return OneByOne(t, s, active, np.where(s > 0, gaussian.normal_density(t), 0.0))
 

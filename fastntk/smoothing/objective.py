@@ -33,6 +33,15 @@ class ExpectedLoss:
         1/2 sum_ic Var f_c(x~_i): what the mask adds, whatever the targets.
     outputs, variance : (n,) float64, (n, q) for q outputs
         E f_c(x~_i) and Var f_c(x~_i).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastntk as fn
+    >>> X, y = np.eye(3), np.zeros(3)
+    >>> loss = fn.expected_loss(X, y, network=fn.Network(100, 3), mask=fn.GaussianMask(kappa=0.3))
+    >>> bool(loss.regulariser == loss.variance.sum() / 2)
+    True
     """
 
     smoothed_mse: float
@@ -97,8 +106,10 @@ def expected_gradient(
 
     Parameters
     ----------
-    X, y, network, mask, threads, memory_limit, progress
+    X, y, network, mask, threads, memory_limit
         As for :func:`fastntk.expected_loss`.
+    progress : callable, optional
+        progress(done, total), in rows for "exact", otherwise in neurons.
     regulariser : "exact", "first-order" or "none"
         Of the regulariser 1/2 sum_ic Var f_c(x~_i), the gradient of all, of the first term of the variance
         (``VarianceTerms.first``, of a cost linear in the width), or of nothing: that of the smoothed mean
@@ -163,7 +174,8 @@ def objective_gradient(X, V, neurons, targets, regulariser, options):
         _, directions = summed(MeanDirections, outputs * -(-dim // 24) * 24)
     residuals = np.zeros_like(mean) if targets is None else (mean - targets) / neurons.scale
     gradient = ObjectiveGradient(neurons, X, V, residuals, extra, directions)
-    out = gradient.run(np.empty((width, dim)), sums.plan.threads)
+    progress = None if regulariser == "exact" else options.progress
+    out = gradient.run(np.empty((width, dim)), sums.plan.threads, progress)
     out *= neurons.scale
     return out, mean
 

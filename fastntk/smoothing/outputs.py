@@ -60,7 +60,7 @@ def pattern_probability(X, *, network, mask=None, memory_limit=None):
 
     Notes
     -----
-    Cost O(m n d), on BLAS: the last bits depend on the machine.  Memory 40 n m bytes.
+    Cost O(m n d), on BLAS: the last bits depend on the machine.  Memory 56 n m bytes.
 
     Examples
     --------
@@ -72,7 +72,8 @@ def pattern_probability(X, *, network, mask=None, memory_limit=None):
            [0.5     , 0.5     ]])
     """
     X, V, neurons = as_problem(X, network, mask)
-    needed = 40 * len(X) * neurons.width + 16 * neurons.width * neurons.dim
+    checked_options(None, memory_limit, None)
+    needed = 56 * len(X) * neurons.width + 16 * neurons.width * neurons.dim
     require_memory(
         needed, memory_limit, f"probabilities of {neurons.width} neurons on {len(X)} rows", "fewer rows"
     )
@@ -88,7 +89,7 @@ def mean_features(X, *, network, mask=None, memory_limit=None):
 
     Notes
     -----
-    Cost O(m n d), on BLAS: the last bits depend on the machine.  Memory 16 n m d bytes.
+    Cost O(m n d), on BLAS: the last bits depend on the machine.  Memory 26 n m d bytes.
 
     Examples
     --------
@@ -99,7 +100,8 @@ def mean_features(X, *, network, mask=None, memory_limit=None):
     array([[[1.083315, 2.524034]]])
     """
     X, V, neurons = as_problem(X, network, mask)
-    needed = (16 * neurons.dim + 40) * len(X) * neurons.width
+    checked_options(None, memory_limit, None)
+    needed = (26 * neurons.dim + 56) * len(X) * neurons.width + 32 * neurons.width * neurons.dim
     require_memory(
         needed, memory_limit, f"features of {neurons.width} neurons on {len(X)} rows", "fewer rows"
     )

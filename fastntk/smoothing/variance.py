@@ -31,8 +31,9 @@ class SampledVariance(NamedTuple):
 class VarianceTerms(NamedTuple):
     """Terms and bounds of the variance V of the outputs; (n,) each, (n, q) for q outputs.
 
-    first <= first + second <= V <= upper; ``hard`` is ``first`` with the bits of the clean inputs in place of
-    probabilities, kappa^2 |x * grad_x f|^2 for a GaussianMask.
+    first <= first + second <= V <= upper.  ``hard`` is ``first`` with the bits of the clean inputs in place
+    of probabilities, kappa^2 |x * grad_x f|^2 for a GaussianMask.  ``upper`` is good to 1e-8 of itself where
+    neurons are nearly parallel.
     """
 
     first: np.ndarray
@@ -45,7 +46,7 @@ class VarianceTerms(NamedTuple):
 def output_variance(X, *, network, mask, threads=None, memory_limit=None, progress=None):
     """Var f_c(x~_i) = (1/m) sum_qr a_qc a_rc Cov(relu(h_qi), relu(h_ri)), exact.
 
-    Twice its sum over rows and outputs is the regulariser that a mask adds to the expected loss.
+    Half its sum over rows and outputs is the regulariser that a mask adds to the expected loss.
 
     Parameters
     ----------
@@ -95,8 +96,8 @@ def sampled_variance(
 
     The linear part of f as a function of the masks has a variance in closed form, ``VarianceTerms.first``;
     only the rest is averaged over draws.  It is uncorrelated with the linear part, so the estimate is
-    unbiased and never negative; its variance is 50 (kappa = 2) to 10^4 times (0.05) below that of plain
-    sampling.
+    unbiased and never negative; its variance is some 10 to 40 (kappa = 2) to 10^3 or 10^4 times (0.05) below
+    that of plain sampling.
 
     Parameters
     ----------

@@ -9,6 +9,7 @@ import math
 from .compiling import compiled
 from .simd import f64, vector_kernel
 
+FAR = 40.0  # phi(t) and Phi(-t) are 0 beyond it
 _DOUBLE = f64(1).element
 
 
@@ -66,7 +67,7 @@ def _both_active(owens_t, room, t1, t2, rho, root):
             call_of_two(owens_t, room.ctypes.data)
             total -= room[2]
         h, k = k, h
-    if t1 * t2 < 0.0 or (t1 * t2 == 0.0 and t1 + t2 < 0.0):
+    if min(t1, t2) < 0.0 <= max(t1, t2):
         total -= 0.5
     return min(max(total, 0.0), 1.0)
 
@@ -89,7 +90,7 @@ def _relu_relu(owens_t, room, t1, t2, rho):
         linear = 1 - distribution(-t1) - distribution(-t2) if t2 > 0.0 else distribution(t2)
     elif t2 > 0.0:
         linear = distribution(t1)
-    a, b, inner = -abs(t1), -abs(t2), rho if (t1 > 0.0) == (t2 > 0.0) else -rho
+    a, b, inner = -min(abs(t1), FAR), -min(abs(t2), FAR), rho if (t1 > 0.0) == (t2 > 0.0) else -rho
     root = math.sqrt(max((1 - rho) * (1 + rho), 0.0))
     far_b = ratio(gap(b, a, inner), root)
     product = (a * b + inner) * both_active(owens_t, room, a, b, inner, root)
@@ -105,7 +106,7 @@ relu_relu = compiled(_relu_relu)
 
 def _relu_active(owens_t, room, t1, t2, rho):
     """Cov(relu(u), 1{v > 0})."""
-    a, b, inner = -abs(t1), -abs(t2), rho if (t1 > 0.0) == (t2 > 0.0) else -rho
+    a, b, inner = -min(abs(t1), FAR), -min(abs(t2), FAR), rho if (t1 > 0.0) == (t2 > 0.0) else -rho
     root = math.sqrt(max((1 - rho) * (1 + rho), 0.0))
     product = a * both_active(owens_t, room, a, b, inner, root)
     product += density(a) * distribution(ratio(gap(b, a, inner), root))
@@ -120,7 +121,7 @@ relu_active = compiled(_relu_active)
 
 def _relu_density(t1, t2, rho):
     """E relu(u) delta(v) - E relu(u) E delta(v)."""
-    a, inner = -abs(t1), -rho if t1 > 0.0 else rho
+    a, inner = -min(abs(t1), FAR), -rho if t1 > 0.0 else rho
     root = math.sqrt(max((1 - rho) * (1 + rho), 0.0))
     distance = gap(a, t2, inner)
     conditional = root * relu_mean(distance / root) if root > 0.0 else max(distance, 0.0)
