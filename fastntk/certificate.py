@@ -49,6 +49,15 @@ class Certificate:
     initial_residual : float
         |r_0|.
     step_size : float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastntk as fn
+    >>> network, mask = fn.Network(100, 3), fn.GaussianMask(kappa=0.3)
+    >>> found = fn.certify(np.eye(3), np.ones(3), network=network, mask=mask, step_size=0.5, steps=1000)
+    >>> found.ok, [name for name, (_, _, holds) in found.hypotheses.items() if not holds]
+    (False, ['rate < 1', 'movement <= radius'])
     """
 
     rate: float
@@ -148,7 +157,7 @@ def certify(
 
     Notes
     -----
-    Cost O(n^2 m) on BLAS and O(n^3) for each of 12 radii; memory 300 n^2 bytes, whatever the width.
+    Cost O(n^2 m) on BLAS and O(n^3) for each of 12 radii; memory 300 n^2 + 100 n d bytes, whatever the width.
 
     A certificate is sufficient, not necessary: training goes well far outside of it, and what it is missing,
     most often ``movement <= radius``, says by how much.  It is about exact arithmetic; float32 training adds
@@ -182,7 +191,8 @@ def certify(
     if radius is not None:
         radius = validation.as_positive(radius, "radius")
     n = len(X)
-    needed = 8 * n * n * (2 * len(RADII) + 12) + 8 * NEURONS * (6 * n + 3 * X.shape[1])
+    needed = 8 * n * n * (2 * len(RADII) + 12) + 8 * len(RADII) * X.size
+    needed += 8 * NEURONS * (8 * n + 3 * X.shape[1])
     require_memory(needed, memory_limit, f"bounds for {n} rows", "fewer rows")
 
     given = {"network": network, "threads": threads, "memory_limit": memory_limit}
@@ -292,9 +302,13 @@ class _Problem:
         across = self.tau * np.sqrt(np.square(self.X) @ self.V.T)
         products = np.abs(self.X @ self.X.T)
         scale = (1.0 if square is None else square) / width
-        errors = (across * touching + products * (touching - sure)) * scale
-        along = self.tau * np.linalg.norm(roots * direction, axis=2) / math.sqrt(width)
-        return errors, np.linalg.norm(along + spill / math.sqrt(width), axis=1)
+        sure -= touching  # in place: these are the largest arrays
+        sure *= -products * scale
+        touching *= across * scale
+        touching += sure
+        along = self.tau * np.array([np.linalg.norm(roots * one, axis=1) for one in direction])
+        along /= math.sqrt(width)
+        return touching, np.linalg.norm(along + spill / math.sqrt(width), axis=1)
 
     def _blocks(self):
         for start in range(0, self.neurons.width, NEURONS):

@@ -27,6 +27,7 @@ from .targets import as_targets
 NEURONS = 4096  # taken together
 EXACT_PAIRS = 10**9  # rows times squared width up to which sums over pairs of neurons are made: some 20 s
 DRAWS = 32  # of masks beyond
+CUTOFF = 1e-13  # of singular values, over the largest: what is below is rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,7 @@ class LossPrediction:
     step_size : float
     eigenvalues : (n,) float64
         Of the hidden layer's kernel on the inputs as they are, ascending.
-    mean_eigenvalues : (n,) float64
+    mean_eigenvalues : (n,) float64 or None
         Of the kernel of mean gradients, ``expected_ntk(X, X)``: what contracts the mean masked residual.
         Its smallest ones fall as the mask grows.
     stability : float
@@ -51,19 +52,29 @@ class LossPrediction:
         Variances of the masked outputs in that basis, sum_i u_ia^2 V_i.
     small_mask_noise : (n, q) float64
         The same of V to lowest order in the mask.
-    plateau : (n, q) float64
+    plateau : (n, q) float64 or None
         The mean residual, in that basis, at which the step of the mean is 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastntk as fn
+    >>> network, mask = fn.Network(1000, 3), fn.GaussianMask(kappa=0.1)
+    >>> prediction = fn.predict_loss(np.eye(3), np.ones(3), network=network, mask=mask, step_size=0.5)
+    >>> start, middle, end = prediction.loss([0, 10, np.inf])
+    >>> bool(start > middle > end > 0), prediction.floor < 0.01
+    (True, True)
     """
 
     step_size: float
     eigenvalues: np.ndarray
-    mean_eigenvalues: np.ndarray
+    mean_eigenvalues: np.ndarray | None
     stability: float
     residuals: np.ndarray = field(repr=False)
     shift: np.ndarray = field(repr=False)
     noise: np.ndarray = field(repr=False)
     small_mask_noise: np.ndarray = field(repr=False)
-    plateau: np.ndarray = field(repr=False)
+    plateau: np.ndarray | None = field(repr=False)
 
     @property
     def contraction(self):
@@ -75,10 +86,11 @@ class LossPrediction:
 
         From this network on, with its kernel, shift and noise: good as long as these have not changed much.
         """
-        left = powers(self.step_size * self.eigenvalues, as_steps(steps)[..., np.newaxis])[..., np.newaxis]
-        mean = left * (self.residuals + self.shift) - self.shift
-        kept = noise_share(self.step_size * self.eigenvalues) * (1 - np.square(left[..., 0]))
-        return 0.5 * (np.square(mean).sum(axis=(-2, -1)) + (kept * self.noise.sum(axis=1)).sum(axis=-1))
+        rate, steps = self.step_size * self.eigenvalues, as_steps(steps)[..., np.newaxis]
+        left, start = powers(rate, steps)[..., np.newaxis], self.residuals + self.shift
+        mean = np.where(start == 0, 0.0, left) * start - self.shift
+        kept = noise_kept(rate, steps, self.noise.sum(axis=1))
+        return 0.5 * (np.square(mean).sum(axis=(-2, -1)) + kept.sum(axis=-1))
 
     @property
     def noise_floor(self):
@@ -98,6 +110,8 @@ class LossPrediction:
     @property
     def mean_floor(self):
         """The clean loss of the mean residual at the plateau; it does not depend on the step size."""
+        if self.plateau is None:
+            raise ValueError("the plateau has not been computed: use predict_loss(..., plateau=True).")
         return float(0.5 * np.square(self.plateau).sum())
 
     @property
@@ -106,11 +120,13 @@ class LossPrediction:
         return self.mean_floor + self.noise_floor
 
     def _noise_floor(self, noise):
-        return float(0.5 * (noise_share(self.step_size * self.eigenvalues) @ noise.sum(axis=1)))
+        return float(0.5 * noise_kept(self.step_size * self.eigenvalues, np.inf, noise.sum(axis=1)).sum())
 
 
 @in_ieee_arithmetic
-def predict_loss(X, y, *, network, mask=None, step_size, seed=0, threads=None, memory_limit=None):
+def predict_loss(
+    X, y, *, network, mask=None, step_size, plateau=True, seed=0, threads=None, memory_limit=None
+):
     """The linear theory of training under masks, at a network: rates, the loss over the steps, its floor.
 
     Parameters
@@ -121,6 +137,9 @@ def predict_loss(X, y, *, network, mask=None, step_size, seed=0, threads=None, m
         Where training starts, for the loss over the steps; a trained one, for the floor of its plateau.
     mask : GaussianMask, AdditiveMask or None
     step_size : float
+    plateau : bool
+        Whether to find the mean residual of the plateau too, for ``floor``, and ``mean_eigenvalues``: most of
+        the cost.
     seed : int
         Of the masks, where some are drawn (Notes).
     threads, memory_limit : int, optional
@@ -136,9 +155,11 @@ def predict_loss(X, y, *, network, mask=None, step_size, seed=0, threads=None, m
     beyond, the variance from 32 draws and the regulariser to first order.
 
     Against simulation the floor, at the network in the middle of a plateau, is right to some 5 %.  The loss
-    over the steps, at the initial network, is right to some 10 % until the weights drift to where masks
-    matter less; from there on it is too high, up to several times: :func:`fastntk.kernel_regime` follows the
-    drift.  Several outputs are taken each by itself, with the mean kernel of :func:`fastntk.ntk`.
+    over the steps, from the initial network, is right to some 10 % for weak masks (kappa up to 0.2) while it
+    falls, and too low for stronger ones, by 20 to 40 % at kappa = 1: their noise in the kernel itself is left
+    out.  In the end it is too high, up to several times, as weights drift to where masks matter less;
+    :func:`fastntk.kernel_regime` follows that.  Several outputs are taken each by itself, with the mean
+    kernel of :func:`fastntk.ntk`.
 
     Source: arXiv 2602.17423 (linear convergence to a floor set by the mask); docs/mathematics.md, section 10.
 
@@ -156,6 +177,7 @@ def predict_loss(X, y, *, network, mask=None, step_size, seed=0, threads=None, m
     neurons = as_neurons(network, X)
     targets, _ = as_targets(y, len(X), neurons.outputs)
     step_size = validation.as_positive(step_size, "step_size", high=1e30)
+    plateau = validation.as_flag(plateau, "plateau")
     seed = validation.as_seed(seed)
     given = {"network": network, "threads": threads, "memory_limit": memory_limit}
     masked = {"mask": mask, **given}
@@ -165,24 +187,28 @@ def predict_loss(X, y, *, network, mask=None, step_size, seed=0, threads=None, m
     if exact:
         V = output_variance(X, **masked)
     else:
-        V = sampled_variance(X, draws=DRAWS, seed=seed, **masked).variance
-    slope = regulariser_gradient(X, **masked, kind="exact" if exact else "first-order")
-    pushed = _along(X, slope, neurons)
+        given_network = {"network": _as_given(network)}
+        V = sampled_variance(X, draws=DRAWS, seed=seed, **masked | given_network).variance
     eigenvalues, U = np.linalg.eigh(clean_kernel(X, **given))
+    mean_eigenvalues = rest = None
+    if plateau:
+        mean_eigenvalues = np.linalg.eigvalsh(expected_ntk(X, X, **masked))
+        slope = regulariser_gradient(X, **masked, kind="exact" if exact else "first-order")
+        cross = expected_ntk(X, mask=(None, mask), **given)
+        pushed = np.linalg.lstsq(cross, _along(X, slope, neurons), rcond=CUTOFF)[0]
+        learned = (eigenvalues > CUTOFF * eigenvalues[-1])[:, np.newaxis]  # other modes stay where they are
+        rest = np.where(learned, U.T @ (f - centre - pushed), U.T @ (f - targets))
     squares = np.square(U).T
-    plateau = (
-        f - centre - np.linalg.lstsq(expected_ntk(X, mask=(None, mask), **given), pushed, rcond=1e-13)[0]
-    )
     return LossPrediction(
         step_size=step_size,
         eigenvalues=np.maximum(eigenvalues, 0.0),
-        mean_eigenvalues=np.linalg.eigvalsh(expected_ntk(X, X, **masked)),
+        mean_eigenvalues=mean_eigenvalues,
         stability=step_size * _masked_eigenvalue(X, network, mask, seed, threads, memory_limit),
         residuals=U.T @ (f - targets),
         shift=U.T @ (centre - f),
         noise=squares @ V.reshape(targets.shape),
         small_mask_noise=squares @ hard_variance(X, **masked).reshape(targets.shape),
-        plateau=U.T @ plateau,
+        plateau=rest,
     )
 
 
@@ -204,10 +230,14 @@ def _along(X, V, neurons):
     return total / np.sqrt(neurons.width)
 
 
+def _as_given(network):
+    """A Network, made of the arrays where there are only these."""
+    return network if isinstance(network, Network) else Network.from_arrays(*network)
+
+
 def _masked_eigenvalue(X, network, mask, seed, threads, memory_limit):
     """The mean largest eigenvalue of masked kernels."""
-    if not isinstance(network, Network):
-        network = Network.from_arrays(*network)
+    network = _as_given(network)
     batches = Batches(X.astype(np.float32), mask, validation.as_ids(None, "row_ids", len(X)), None, seed)
     return stability.masked_eigenvalue(network, batches, checked_options(threads, memory_limit, None))
 
@@ -236,6 +266,9 @@ def as_steps(steps, *, whole=True):
     return values
 
 
-def noise_share(rate):
-    """x / (2 - x) for x = step_size eigenvalue: the stationary variance of a mode over that of its noise."""
-    return np.where(rate < 2, rate / np.where(rate < 2, 2 - rate, 1.0), np.inf)
+def noise_kept(rate, steps, noise):
+    """The variance of modes after so many steps: x^2 sum_{s < t} (1 - x)^(2 s) noise; infinite steps too."""
+    gap = 2 - rate
+    grown = rate * (1 - np.square(powers(rate, steps)))
+    share = np.where(gap == 0, 4.0 * steps, grown / np.where(gap == 0, 1.0, gap))
+    return np.where(noise == 0, 0.0, share) * noise

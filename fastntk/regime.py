@@ -11,7 +11,7 @@ over all masks: that of a data set in which every row appears under each of many
 import numpy as np
 
 from . import masking, validation
-from .dynamics import as_steps, noise_share, powers
+from .dynamics import as_steps, noise_kept, powers
 from .engine.environment import in_ieee_arithmetic
 from .engine.plan import checked_options, require_memory
 from .forward import outputs
@@ -28,6 +28,13 @@ class KernelRegime:
 
     ``eigenvalues`` are those of the kernel of all masked rows, divided by the number of draws: gradient
     descent of this step size is stable while ``step_size * eigenvalues[-1] < 2``.
+
+    Examples
+    --------
+    >>> import numpy as np, fastntk as fn
+    >>> theory = fn.kernel_regime(np.eye(2), [1.0, -1.0], network=fn.Network(1000, 2), step_size=0.5)
+    >>> theory.eigenvalues.round(1)
+    array([0.5, 0.5])
     """
 
     def __init__(self, X, targets, network, mask, step_size, seed, draws, ids, options):
@@ -91,20 +98,21 @@ class KernelRegime:
             fresh = self._predict(self._under_masks(range(self.draws, 2 * self.draws)), steps, False)
             fresh = fresh.reshape(len(fresh), self.draws, *self.targets.shape)
             noise = fresh.var(axis=1, ddof=1).sum(axis=2) @ np.square(modes)
-            decayed = np.square(powers(rate, steps.reshape(-1, 1)))
-            loss += 0.5 * (noise_share(rate) * noise * (1 - decayed)).sum(axis=1)
+            loss += 0.5 * noise_kept(rate, steps.reshape(-1, 1), noise).sum(axis=1)
         return loss.reshape(steps.shape)[()]
 
     # ------------------------------------------------------------------------------------ pieces
     def _predict(self, X, steps, flow):
         """(number of steps, p, q)."""
         rate, times = self.step_size * self.eigenvalues, steps.reshape(-1, 1)
-        done = -np.expm1(-rate * times) if flow else 1 - powers(rate, times)
         known = rate > SMALLEST * rate.max(initial=0.0)  # the others are not learned at all
+        done = -np.expm1(-np.where(known, rate, 1.0) * times) if flow else 1 - powers(rate, times)
         share = np.where(known, done / np.where(known, self.eigenvalues, 1.0), 0.0)
         across = ntk(X, self._masked, network=self.network, **self._options) @ self._modes / self.draws
-        moved = np.stack([across @ (one[:, np.newaxis] * self._start) for one in share])
-        return self._initial(X) - moved
+        predicted = np.repeat(self._initial(X)[np.newaxis], len(share), axis=0)
+        for one, outputs_then in zip(share, predicted, strict=True):
+            outputs_then -= across @ (one[:, np.newaxis] * self._start)
+        return predicted
 
     def _initial(self, X):
         return outputs(X, network=self.network, **self._options).reshape(len(X), -1)
@@ -147,8 +155,8 @@ def kernel_regime(
         Any of the masks.
     step_size : float
     draws : int
-        Masks under which every row is learned; the prediction is that for all masks up to what so few of them
-        let the network memorise.  1 is taken without a mask.
+        Masks under which every row is learned, at least 2 with a mask; the prediction is that for all masks
+        up to what so few of them let the network memorise.
     seed, row_ids
         Which masks, as for :func:`fastntk.ntk`.
     threads, memory_limit : int, optional
@@ -191,7 +199,7 @@ def kernel_regime(
     targets, _ = as_targets(y, len(X), network.outputs)
     step_size = validation.as_positive(step_size, "step_size", high=1e30)
     seed = validation.as_seed(seed)
-    draws = 1 if mask is None else validation.as_count(draws, "draws", high=DRAW_LIMIT // 2)
+    draws = validation.as_count(draws, "draws", low=2, high=DRAW_LIMIT // 2) if mask is not None else 1
     ids = validation.as_ids(row_ids, "row_ids", len(X))
     options = checked_options(threads, memory_limit, None)
     rows = len(X) * draws

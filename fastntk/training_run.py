@@ -78,7 +78,7 @@ class TrainingRun:
     clean_loss : (k,) float64
         1/2 sum of squared residuals on the inputs as they are.
     masked_loss : (k,) float64
-        The same under the masks of the step; of a mini-batch, times n over its rows.
+        The same under the masks of the step; in mode "masked" that of the batch, times n over its rows.
     accuracy : (k,) float64 or None
         Fraction of the rows whose largest output is that of their label, on the inputs as they are.
     distance, max_distance : (k,) float64
