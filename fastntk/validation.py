@@ -185,3 +185,14 @@ def as_ids(value, name, length):
     if ids.dtype.kind == "i" and (ids < 0).any():
         raise ValueError(f"{name} holds {int(ids.min())}; row ids are not negative.")
     return np.ascontiguousarray(ids, np.uint64)
+
+
+def as_ascending(values, name):
+    """The distinct values of a sequence of numbers in order; at least one."""
+    try:
+        values = sorted(set(values))
+    except TypeError:
+        raise TypeError(f"{name} is {values!r}; it must be a sequence of numbers.") from None
+    if not values:
+        raise ValueError(f"{name} is empty; give at least one.")
+    return values

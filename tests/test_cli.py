@@ -11,8 +11,9 @@ import pytest
 
 import fastntk
 from fastntk import cli
-from fastntk.commands import arguments, terminal
+from fastntk.commands import arguments, study, terminal
 
+STUDY = ["study", "width"]
 SMALL = ["--widths", "64", "256", "--kappas", "0", "0.2", "--save-kernels", "none"]
 RUN = [sys.executable, "-c", "import sys; from fastntk.cli import main; sys.exit(main(sys.argv[1:]))"]
 
@@ -56,7 +57,7 @@ def test_info_names_versions_and_the_instruction_set(capsys):
     assert facts["CPU path"].strip() in ("avx512", "avx2", "plain")
 
 
-@pytest.mark.parametrize("command", [["info"], ["study", "--data", "data.npz", "--quiet", *SMALL]])
+@pytest.mark.parametrize("command", [["info"], [*STUDY, "--data", "data.npz", "--quiet", *SMALL]])
 def test_an_unknown_instruction_set_is_named(capsys, monkeypatch, tmp_path, data, command):
     monkeypatch.setenv("FASTNTK_CPU_PATH", "sse9")
     status, out, err = run(capsys, *command)
@@ -66,33 +67,35 @@ def test_an_unknown_instruction_set_is_named(capsys, monkeypatch, tmp_path, data
 
 
 def test_a_study_prints_its_table_and_writes_its_folder(capsys, tmp_path, data):
-    status, out, err = run(capsys, "study", "--data", data, "--target", "y", *SMALL, "--output", "out")
+    status, out, err = run(capsys, *STUDY, "--data", data, "--target", "y", *SMALL, "--output", "out")
     assert status == 0
     lines = out.splitlines()
-    assert lines[0] == "data.npz: 20 rows, 4 features, seed 0"
-    assert lines[2].split()[:2] == ["kappa", "width"]
-    assert len([line for line in lines if "infinite" in line]) == 2
+    assert lines[0] == "The kernel, from finite to infinite width (width)"
+    assert "of 4  distances to infinite width are where" in lines[1]
+    assert lines[5].split()[:2] == ["kappa", "width"]
+    assert len([line for line in lines if " infinite  " in line]) == 2
     assert lines[-1].endswith("out/index.html")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "data.npz",
         "figures",
         "index.html",
         "study.json",
-        "summary.npz",
+        "tables",
+        "width.npz",
     ]
-    assert "kappa 0, infinite width" in err  # progress, as lines where there is no terminal
+    assert "width: kappa 0, infinite width" in err  # progress, as lines where there is no terminal
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data.npz", "out"]
 
 
 def test_quiet_is_quiet_and_force_replaces(capsys, tmp_path, data):
-    arguments = ["study", "--data", data, "--quiet", "--output", "out", *SMALL]
+    arguments = [*STUDY, "--data", data, "--quiet", "--output", "out", *SMALL]
     assert run(capsys, *arguments)[0] == 0
     status, out, err = run(capsys, *arguments)
     assert (status, out) == (2, "")
     assert err.startswith(f"fastntk: {tmp_path}/out exists. Choose another --output, or --force")
     status, _, err = run(capsys, *arguments, "--seed", "7", "--force")
     assert (status, err) == (0, "")
-    assert np.load("out/summary.npz")["seed"] == 7
+    assert np.load("out/width.npz")["kernel.seed"] == 7
 
 
 def test_a_terminal_gets_a_bar_with_the_time_left(capsys, monkeypatch):
@@ -106,12 +109,20 @@ def test_a_terminal_gets_a_bar_with_the_time_left(capsys, monkeypatch):
     assert "00:00 left" in "".join(drawn)
 
 
-def test_the_default_study_is_the_digits():
-    options = cli._parser().parse_args(["study"])
-    assert options.data == "digits"
-    assert tuple(options.widths) == (1000, 10_000, 100_000, 1_000_000)
-    assert tuple(options.kappas) == (0.0, 0.1, 0.3, 0.6)
-    assert options.output == "fastntk-study"
+def test_the_default_study_is_all_parts(capsys, monkeypatch):
+    calls = []
+
+    def instead(names, request, output, **options):
+        calls.append((names, request, output))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastntk.study.report.write_report", instead)
+    assert run(capsys, "study", "--quiet")[0] == 130
+    ((names, request, output),) = calls
+    assert names == list(study.PARTS)
+    assert request.data is None
+    assert (request.full, request.seed, request.widths, request.kappas) == (False, 0, None, None)
+    assert output == "fastntk-study"
 
 
 @pytest.mark.parametrize(
@@ -142,6 +153,8 @@ def test_sizes_are_read_as_people_write_them(text, size):
         (["study", "--memory-limit", "much"], "invalid size value: 'much'"),
         (["study", "--preprocess", "whiten"], "invalid choice: 'whiten'"),
         (["study", "--colour"], "unrecognized arguments: --colour"),
+        (["study", "kernels"], "there is no part 'kernels'; the parts are smoothing, training, "),
+        (["study", "--target", "y", "kernels"], "there is no part 'kernels'"),
         (["study", "--widths", "0"], "width is 0"),
         (["study", "--widths", "3e9"], "width is 3000000000"),
         (["study", "--kappas", "-0.1"], "kappa is -0.1"),
@@ -172,8 +185,8 @@ def test_wrong_commands_and_input_end_with_status_2_and_nothing_written(
     np.save(tmp_path / "zero.npy", np.zeros((3, 2)))
     np.save(tmp_path / "huge.npy", np.full((3, 2), 1e200))
     before = sorted(path.name for path in tmp_path.rglob("*"))
-    if arguments and arguments[0] == "study" and "--data" not in arguments:
-        arguments = [*arguments, "--data", data]
+    if arguments and arguments[0] == "study" and "kernels" not in arguments:
+        arguments = [*STUDY, *arguments[1:], *([] if "--data" in arguments else ["--data", data])]
     status, out, err = run(capsys, *arguments, *(["--quiet"] if "study" in arguments else []))
     assert status == 2
     assert out == ""
@@ -184,9 +197,9 @@ def test_wrong_commands_and_input_end_with_status_2_and_nothing_written(
 
 
 def test_the_output_is_checked_before_anything_is_computed(capsys, monkeypatch, tmp_path, data):
-    monkeypatch.setattr("fastntk.study.report.width_study", lambda *a, **k: pytest.fail("it was computed"))
+    monkeypatch.setattr("fastntk.study.parts.width.width_study", lambda *a, **k: pytest.fail("computed"))
     (tmp_path / "out").mkdir()
-    assert run(capsys, "study", "--data", data, "--output", "out")[0] == 2
+    assert run(capsys, *STUDY, "--data", data, "--output", "out")[0] == 2
 
 
 @pytest.mark.parametrize(
@@ -197,15 +210,15 @@ def test_the_output_is_checked_before_anything_is_computed(capsys, monkeypatch, 
         (OSError(28, "No space left on device"), 1, "No space left on device; nothing was written"),
     ],
 )
-@pytest.mark.parametrize("place", ["width_study", "plots.distance_figure"])
+@pytest.mark.parametrize("place", ["study.parts.width.width_study", "figures.kernel.distance_figure"])
 def test_a_failure_on_the_way_leaves_nothing(
     capsys, monkeypatch, tmp_path, data, place, failure, status, message
 ):
     def fail(*args, **kwargs):
         raise failure
 
-    monkeypatch.setattr(f"fastntk.study.report.{place}", fail)
-    result, out, err = run(capsys, "study", "--data", data, "--quiet", *SMALL, "--output", "out")
+    monkeypatch.setattr(f"fastntk.{place}", fail)
+    result, out, err = run(capsys, *STUDY, "--data", data, "--quiet", *SMALL, "--output", "out")
     assert (result, out) == (status, "")
     assert message in err
     assert [path.name for path in tmp_path.iterdir()] == ["data.npz"]
@@ -213,7 +226,7 @@ def test_a_failure_on_the_way_leaves_nothing(
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)])
 def test_a_signal_stops_a_long_study_and_leaves_nothing(tmp_path, data, number, status):
-    arguments = ["study", "--data", data, "--widths", "2e9", "--kappas", "0.1", "--output", "out"]
+    arguments = [*STUDY, "--data", data, "--widths", "2e9", "--kappas", "0.1", "--output", "out"]
     with subprocess.Popen([*RUN, *arguments], stderr=subprocess.PIPE, text=True) as process:
         assert "kappa" in process.stderr.readline()
         time.sleep(2)

@@ -34,10 +34,8 @@ def in_an_empty_folder(tmp_path, monkeypatch):
 @pytest.fixture
 def no_picture(monkeypatch):
     """Runs whose picture is of no interest are not drawn."""
-    monkeypatch.setattr(
-        training_folder.plots_style, "save", lambda figure, path: path.write_bytes(TINY_PICTURE)
-    )
-    monkeypatch.setattr(training_folder.plots_training, "training_figure", lambda watched: None)
+    monkeypatch.setattr(training_folder.style, "save", lambda figure, path: path.write_bytes(TINY_PICTURE))
+    monkeypatch.setattr(training_folder.figures, "training_figure", lambda watched: None)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from ..datafiles import INSTALL_HINT
 
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where a library's name is not what pip installs
 INTERRUPTED = 130  # the exit status after Ctrl-C
 SECONDS_BETWEEN_LINES = 2.0  # of progress, where there is no terminal to draw a bar on
 
@@ -28,9 +29,10 @@ class EndedEarly(Exception):
 
 def missing_library(command, error):
     """The ImportError that tells how to install what a command lacks."""
-    if (error.name or "").startswith("fastntk"):
+    name = (error.name or "").partition(".")[0]
+    if name == "fastntk":
         return error
-    return ImportError(f"fastntk {command} needs {error.name}: {INSTALL_HINT}")
+    return ImportError(f"fastntk {command} needs {DISTRIBUTIONS.get(name, name)}: {INSTALL_HINT}")
 
 
 def complain(message):

@@ -147,3 +147,135 @@ EXPECTED_UPDATE = _display(
     _sum(_name("i")),
     f"<msup>{_ERROR}{_number('2')}</msup>",
 )
+
+# ------------------------------------------------------------------------- what masks do on average
+
+_E = '<mi mathvariant="normal">E</mi>'
+_HALF = _fraction(_number("1"), _number("2"))
+_PHI, _SMALL_PHI = _name("\N{GREEK CAPITAL LETTER PHI}"), _name("\N{GREEK SMALL LETTER PHI}")
+_ETA, _LAMBDA = _name("\N{GREEK SMALL LETTER ETA}"), _name("\N{GREEK SMALL LETTER LAMDA}")
+_Z, _S, _A, _I = (_name(letter) for letter in "zsai")
+_T = _in_brackets(_Z, _sign("/"), _S)
+
+
+def _squared(*parts):
+    return f"<msup>{_row(*parts)}{_number('2')}</msup>"
+
+
+def _power(base, exponent):
+    return f"<msup>{_row(base)}{_row(exponent)}</msup>"
+
+
+_PREACTIVATION = _row(_name("w"), _sign("\N{MIDDLE DOT}"), _TILDE_X)
+SMOOTHED_RELU = _display(
+    _E,
+    _space(0.2),
+    _name("relu"),
+    _in_brackets(_PREACTIVATION),
+    _sign("="),
+    _Z,
+    _PHI,
+    _T,
+    _sign("+"),
+    _S,
+    _SMALL_PHI,
+    _T,
+    _sign(","),
+    _space(1.2),
+    _name("P"),
+    _in_brackets(_PREACTIVATION, _sign("&gt;"), _number("0")),
+    _sign("="),
+    _PHI,
+    _T,
+)
+
+_OUTPUT = _row(_name("f"), _in_brackets(_X_I))
+_MEAN_ERROR = _in_brackets(_E, _space(0.1), _OUTPUT, _sign(MINUS), _sub(_name("y"), _I))
+EXPECTED_LOSS = _display(
+    _E,
+    _space(0.2),
+    _HALF,
+    _sum(_I),
+    _squared(_ERROR),
+    _sign("="),
+    _HALF,
+    _sum(_I),
+    _squared(_MEAN_ERROR),
+    _sign("+"),
+    _HALF,
+    _sum(_I),
+    _name("Var"),
+    _space(0.2),
+    _OUTPUT,
+)
+
+# ------------------------------------------------------------------------------ training as a line
+
+_RATE = _row(_ETA, _sub(_LAMBDA, _A))
+_LEFT = _in_brackets(_number("1"), _sign(MINUS), _RATE)
+_KEPT = _fraction(_RATE, _row(_number("2"), _sign(MINUS), _RATE))
+_RESIDUAL, _SHIFT, _VARIANCE = (_sub(_name(letter), _A) for letter in ("r", "b", "V"))
+TRANSIENT = _display(
+    _E,
+    _space(0.2),
+    _name("L"),
+    _in_brackets(_name("t")),
+    _sign("\N{ALMOST EQUAL TO}"),
+    _HALF,
+    _sum(_A),
+    _squared(
+        _in_brackets(
+            _power(_LEFT, _name("t")), _in_brackets(_RESIDUAL, _sign("+"), _SHIFT), _sign(MINUS), _SHIFT
+        )
+    ),
+    _sign("+"),
+    _HALF,
+    _sum(_A),
+    _KEPT,
+    _in_brackets(_number("1"), _sign(MINUS), _power(_LEFT, _row(_number("2"), _name("t")))),
+    _VARIANCE,
+)
+
+_MEAN_WEIGHTS = "<mover>" + _name("W") + _sign("\N{MACRON}") + "</mover>"
+FLOOR = _display(
+    _E,
+    _space(0.2),
+    _name("L"),
+    _sign("\N{ALMOST EQUAL TO}"),
+    _name("L"),
+    _in_brackets(_MEAN_WEIGHTS),
+    _sign("+"),
+    _HALF,
+    _sum(_A),
+    _KEPT,
+    _sum(_I),
+    f"<msubsup>{_name('u')}{_row(_I, _A)}{_number('2')}</msubsup>",
+    _sub(_name("V"), _I),
+)
+
+_K, _UNIT = _name("K"), _name("I")
+_DATA = _name("X")
+REGIME = _display(
+    _sub(_name("f"), _name("t")),
+    _in_brackets(_name("x")),
+    _sign("="),
+    _sub(_name("f"), _number("0")),
+    _in_brackets(_name("x")),
+    _sign(MINUS),
+    _K,
+    _in_brackets(_name("x"), _sign(","), _DATA),
+    _space(0.2),
+    _power(_K, _row(_sign(MINUS), _number("1"))),
+    _in_brackets(
+        _UNIT,
+        _sign(MINUS),
+        _power(_in_brackets(_UNIT, _sign(MINUS), _ETA, _K), _name("t")),
+    ),
+    _in_brackets(_sub(_name("f"), _number("0")), _in_brackets(_DATA), _sign(MINUS), _name("y")),
+    _sign(","),
+    _space(1),
+    _K,
+    _sign("="),
+    _K,
+    _in_brackets(_DATA, _sign(","), _DATA),
+)

@@ -15,7 +15,7 @@ h1 { font-size: 30px; line-height: 1.2; margin: 0 0 6px; }
 h2 { font-size: 20px; margin: 44px 0 10px; padding-top: 18px; border-top: 1px solid #e3e6ea; }
 p, li, figcaption { max-width: 46em; }
 .subtitle { color: #59626c; margin: 0 0 26px; }
-.findings { display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 14px; margin: 0; }
+.findings { display: grid; grid-template-columns: repeat(auto-fill, minmax(260px, 1fr)); gap: 14px; margin: 0; }
 .findings div { background: #f4f5f7; border-radius: 8px; padding: 14px 16px; }
 .findings dt { font-size: 21px; font-weight: 650; font-variant-numeric: tabular-nums; }
 .findings dd { margin: 4px 0 0; color: #59626c; font-size: 14px; line-height: 1.4; }
@@ -39,6 +39,12 @@ tr.limit td { color: #59626c; font-style: italic; }
 .panels { margin: 0; display: grid; grid-template-columns: 190px 1fr; gap: 10px 24px; font-size: 15px; }
 .panels dt { font-weight: 600; }
 .panels dd { margin: 0; max-width: 46em; color: #3c444d; }
+.contents { padding-left: 1.4em; }
+.contents > li { margin: 14px 0; max-width: none; }
+.contents .findings { margin: 6px 0 0; }
+.contents a { color: inherit; font-weight: 600; text-decoration-color: #aeb6bf; }
+details { margin: 10px 0 0; }
+summary { cursor: pointer; color: #59626c; }
 .notice { background: #fdf0e3; border-radius: 8px; padding: 12px 16px; }
 @media (max-width: 640px) { .panels { grid-template-columns: 1fr; gap: 4px; } .panels dd { margin-bottom: 10px; } }
 pre { background: #f4f5f7; border-radius: 8px; padding: 14px 16px; overflow-x: auto; font-size: 14px; }

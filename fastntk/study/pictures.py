@@ -1,10 +1,36 @@
 """Kernels reduced to heat maps, as they come by: a matrix of any size becomes a few hundred pixels."""
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 PIXELS = 300
+
+
+@dataclass(frozen=True)
+class KernelPictures:
+    """Heat maps of the kernels of one width, one for each mask strength.
+
+    Attributes
+    ----------
+    width : int
+    kappas : (K,) float64
+    kernels, differences : (K, p, p) float64
+        Means over blocks of entries of the kernel, and of its difference from the limit; p at most `PIXELS`.
+    tick_places, tick_names : (t,) float64 in pixels, (t,) texts
+        The middle of each class, or the target at regular places.
+    edges : (e,) float64
+        Positions of the boundaries between classes.
+    """
+
+    width: int
+    kappas: np.ndarray
+    kernels: np.ndarray
+    differences: np.ndarray
+    tick_places: np.ndarray
+    tick_names: tuple
+    edges: np.ndarray
 
 
 class Pictures:
@@ -43,6 +69,18 @@ class Pictures:
             self.kappas.append(kappa)
             self.kernels.append(self._shrunk(kernel))
             self.differences.append(self._shrunk(kernel) - self._shrunk(limit))
+
+    def finished(self):
+        """What has been collected, as :class:`KernelPictures`."""
+        return KernelPictures(
+            width=self.width,
+            kappas=np.array(self.kappas),
+            kernels=np.array(self.kernels),
+            differences=np.array(self.differences),
+            tick_places=np.array([place for place, _ in self.ticks], float),
+            tick_names=tuple(name for _, name in self.ticks),
+            edges=np.array(self.edges, float),
+        )
 
     def _shrunk(self, matrix):
         counts = np.diff([*self._starts, len(self._order)])

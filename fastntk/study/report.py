@@ -1,151 +1,206 @@
-"""The whole of `fastntk study`: from a data set to a folder with arrays, figures and a page."""
+"""The whole of `fastntk study`: parts computed one after the other, in a folder that can go on."""
 
+import csv
 import json
-from dataclasses import asdict
+import shutil
+import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from ..figures import style
+from . import numbers, page
+from .folder import MARK, OutputError, new_folder
+from .parts.registry import PARTS
+from .provenance import provenance
 
-from .. import plots, plots_style
-from ..datasets import preprocess
-from . import page
-from .folder import MARK, new_folder
-from .pictures import Pictures
-from .provenance import fingerprint, provenance
-from .width import width_study
-
-SMALL_FILES = 20_000_000  # bytes: everything in the folder but the kernels, generously
+SMALL_FILES = 40_000_000  # bytes: everything in the folder but the kernels, generously
+DAMAGED = (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)  # what reading may raise
+FILES = ("data.npz", "kernels")  # what parts write beside their numbers
 
 
 class StudyError(ValueError):
     """The data or the settings do not allow the study; the message says how."""
 
 
-def write_report(
-    dataset,
-    output,
-    *,
-    widths,
-    kappas,
-    preprocessing="unit",
-    seed=0,
-    threads=None,
-    memory_limit=None,
-    save_kernels="widest",
-    replace=False,
-    progress=None,
-    command="",
-):
-    """Run the width study of a data set and write a folder with all that came of it.
+@dataclass
+class Report:
+    """What a study has come to.
+
+    Attributes
+    ----------
+    settings : dict
+        What was asked for; "parts" names the parts in order.
+    finished : dict
+        The numbers of the parts that are done, by name.
+    """
+
+    settings: dict
+    finished: dict
+
+    @property
+    def missing(self):
+        """Names of the parts that are not done."""
+        return [name for name in self.settings["parts"] if name not in self.finished]
+
+
+def write_report(names, request, output, *, settings, earlier=None, replace=False, progress=None, command=""):
+    """Compute parts of the study and write a folder with all that came of it.
 
     ==================  =========================================================================
     index.html          the page, self-contained
-    summary.npz         the fields of :class:`WidthStudy`
-    data.npz            the rows as the networks saw them before the masks, and the target
-    kernels/*.npz       the kernels, float64, one file each (see `save_kernels`)
+    NAME.npz            the numbers of each part (``numbers.load``)
+    tables/NAME.csv     the table of each part
     figures/*.png
+    data.npz            the rows behind the kernels of "width", before the masks, and the target
+    kernels/*.npz       kernels, float64, one file each (--save-kernels)
     study.json          settings and provenance
     ==================  =========================================================================
 
     Parameters
     ----------
-    dataset : Dataset
+    names : sequence of str
+        Which of ``PARTS``.
+    request : Request
     output : str or path
         The folder to make.
-    widths, kappas, seed, threads, memory_limit, progress
-        As for :func:`width_study`.
-    preprocessing : {"unit", "standardize", "none"}
-        As for :func:`fastntk.datasets.preprocess`.
-    save_kernels : {"none", "widest", "all"}
-        Which kernels to keep: 8 n^2 bytes each.
+    settings : dict
+        What the page and study.json say was asked for.
+    earlier : Report, optional
+        What stands in ``output`` already: its finished parts are kept.
     replace : bool
         Take the place of an earlier results folder.
+    progress : callable, optional
+        ``progress(fraction, stage)``.
     command : str
         What the user typed, for the page.
 
     Returns
     -------
-    WidthStudy
+    Report
+        With parts missing after Ctrl-C.
 
     Raises
     ------
     OutputError
         Before anything is computed, where the folder cannot be made.
     StudyError
-        Where :func:`width_study` refuses its arguments; no folder is left.
+        Where a part refuses the data or the settings.
+    KeyboardInterrupt
+        Before any part was done.
+
+    Whatever is raised, parts that were done before are in the folder; without any, no folder is left.
     """
-    X = preprocess(dataset.features, preprocessing)
-    kept = {"none": 0, "widest": len(set(kappas)), "all": len(set(kappas)) * len(set(widths))}[save_kernels]
-    needed = SMALL_FILES + kept * 8 * len(X) ** 2
-    smaller = ", or --save-kernels none"
-    with new_folder(output, replace=replace, needed_bytes=needed, or_smaller=smaller) as folder:
-        pictures = Pictures(dataset, max(widths))
-
-        def each_kernel(kappa, width, kernel, limit):
-            pictures.add(kappa, width, kernel, limit)
-            if save_kernels == "all" or (save_kernels == "widest" and width == max(widths)):
-                _save_kernel(folder, kappa, width, kernel)
-
+    report = Report({**settings, "parts": list(names)}, dict(earlier.finished) if earlier else {})
+    rows = len(request.data.features) if request.data else 2000
+    kept = {"none": 0, "widest": 4, "all": 16}[request.save_kernels] if "width" in names else 0
+    with new_folder(
+        output,
+        replace=replace or earlier is not None,
+        needed_bytes=SMALL_FILES + kept * 8 * rows**2,
+        or_smaller=", or --save-kernels none",
+    ) as folder:
+        for subfolder in ("figures", "tables"):
+            (folder / subfolder).mkdir()
+        for name in report.finished:
+            _keep(name, Path(output), folder)
+        failure = None
         try:
-            study = width_study(
-                X,
-                widths=widths,
-                kappas=kappas,
-                seed=seed,
-                threads=threads,
-                memory_limit=memory_limit,
-                progress=progress,
-                each_kernel=each_kernel,
-            )
-        except (TypeError, ValueError, MemoryError) as error:
-            raise StudyError(str(error)) from error
-        settings = {
-            "data": dataset.name,
-            "rows": study.rows,
-            "features": study.features,
-            "target": dataset.target_name,
-            "preprocessing": preprocessing,
-            "widths": study.widths.tolist(),
-            "kappas": study.kappas.tolist(),
-            "seed": seed,
-            "data_sha256": fingerprint(X),
-            "command": command,
-        }
-        _save_arrays(folder, study, X, dataset)
-        figures = _save_figures(folder, study, pictures)
-        record = {"settings": settings, "provenance": provenance()}
-        (folder / MARK).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        text = page.render(study, figures, settings, record["provenance"], save_kernels)
-        (folder / "index.html").write_text(text, encoding="utf-8")
-    return study
+            for part, share in _shares(report.missing, request.full, progress):
+                _one_part(part, request, folder, report, share)
+        except (Exception, KeyboardInterrupt) as error:
+            if len(report.finished) == (len(earlier.finished) if earlier else 0):
+                raise
+            failure = error  # what is done may have taken long: it is kept
+        _finish(report, folder, command)
+    if isinstance(failure, StudyError):
+        raise StudyError(f"{failure} Finished parts are kept in {output}.") from failure
+    if failure is not None and not isinstance(failure, KeyboardInterrupt):
+        raise failure
+    return report
 
 
-def _save_kernel(folder, kappa, width, kernel):
-    (folder / "kernels").mkdir(exist_ok=True)
-    np.savez(
-        folder / "kernels" / f"kappa_{kappa:g}_width_{width}.npz", kernel=kernel, kappa=kappa, width=width
-    )
+def _shares(names, full, progress):
+    """(part, its own progress callback) for each name, by what the parts take."""
+    seconds = [PARTS[name].seconds[full] for name in names]
+    before = 0.0
+    for name, own in zip(names, seconds, strict=True):
+        part, start, size = PARTS[name], before / sum(seconds), own / sum(seconds)
+        before += own
+
+        def share(fraction, stage, name=name, start=start, size=size):
+            progress(start + size * fraction, f"{name}: {stage}")
+
+        yield part, share if progress is not None else None
 
 
-def _save_arrays(folder, study, X, dataset):
-    np.savez(folder / "summary.npz", **asdict(study))
-    data = {"X": X.astype(np.float32)}
-    if dataset.target is not None:
-        data["target"] = dataset.target
-    if dataset.class_names is not None:
-        data["class_names"] = np.array(dataset.class_names)
-    np.savez(folder / "data.npz", **data)
+def _one_part(part, request, folder, report, progress):
+    """Compute a part and write its files."""
+    scratch = folder / f".{part.name}"
+    scratch.mkdir()
+    try:
+        study = part.compute(request, progress, scratch)
+        for path in scratch.iterdir():
+            path.rename(folder / path.name)
+    except (TypeError, ValueError, MemoryError) as error:
+        raise StudyError(str(error)) from error
+    finally:
+        shutil.rmtree(scratch)
+    for name, figure in part.figures(study).items():
+        style.save(figure, folder / "figures" / f"{name}.png")
+    headings, groups = part.table(study)
+    with (folder / "tables" / f"{part.name}.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([headings, *(row for group in groups for row in group)])
+    numbers.save(study, folder / f"{part.name}.npz")  # last: a part with numbers is whole
+    report.finished[part.name] = study
 
 
-def _save_figures(folder, study, pictures) -> dict[str, Path]:
-    (folder / "figures").mkdir()
-    figures = {
-        "distance": plots.distance_figure(study),
-        "eigenvalues": plots.eigenvalue_figure(study),
-        "kernels": plots.kernel_figure(pictures),
-        "ridge": plots.ridge_figure(study),
+def _keep(name, earlier, folder):
+    """Copy the files of a finished part from an earlier folder."""
+    shutil.copy(earlier / f"{name}.npz", folder)
+    shutil.copy(earlier / "tables" / f"{name}.csv", folder / "tables")
+    for path in (earlier / "figures").glob(f"{name}*.png"):
+        shutil.copy(path, folder / "figures")
+    for file in FILES if name == "width" else ():
+        if (earlier / file).is_dir():
+            shutil.copytree(earlier / file, folder / file)
+        elif (earlier / file).exists():
+            shutil.copy(earlier / file, folder)
+
+
+def _finish(report, folder, command):
+    """Write the page and the record."""
+    record = {
+        "settings": report.settings,
+        "finished": list(report.finished),
+        "command": command,
+        "provenance": provenance(),
     }
-    paths = {name: folder / "figures" / f"{name}.png" for name in figures}
-    for name, figure in figures.items():
-        plots_style.save(figure, paths[name])
-    return paths
+    text = page.render(report, sorted((folder / "figures").glob("*.png")), record)
+    (folder / "index.html").write_text(text, encoding="utf-8")
+    (folder / MARK).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def load_report(folder):
+    """What :func:`write_report` left in a folder.
+
+    Raises
+    ------
+    OutputError
+        There is no study in the folder, or it is damaged.
+    """
+    folder = Path(folder)
+    if not (folder / MARK).is_file():
+        raise OutputError(f"{folder} does not hold a study (it has no {MARK}) to go on with.")
+    try:
+        record = json.loads((folder / MARK).read_text(encoding="utf-8"))
+        finished = {
+            name: numbers.load(PARTS[name].numbers, folder / f"{name}.npz") for name in record["finished"]
+        }
+        return Report(record["settings"], finished)
+    except OSError as error:
+        raise OutputError(f"the study in {folder} cannot be read: {error}.") from error
+    except DAMAGED as error:
+        raise OutputError(
+            f"the study in {folder} is damaged, or of another version of fastntk ({error}): start again, "
+            "with --force."
+        ) from error

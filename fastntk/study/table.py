@@ -42,24 +42,30 @@ def rows(study):
 
 def as_text(study):
     """The table for a terminal: columns aligned to the right, a blank line between mask strengths."""
-    return aligned(HEADINGS, rows(study), apart=lambda before, cells: before[0] != cells[0])
+    return aligned(HEADINGS, *groups(study))
 
 
-def aligned(headings, body, apart=lambda before, cells: False):
-    """Rows of texts under their headings, columns aligned to the right, as one text.
+def groups(study):
+    """The rows of each mask strength, a list of lists."""
+    found: list[list[tuple]] = []
+    for row in rows(study):
+        if not found or found[-1][0][0] != row[0]:
+            found.append([])
+        found[-1].append(row)
+    return found
 
-    ``apart(row, next row)`` tells where a blank line belongs.
-    """
+
+def aligned(headings, *groups):
+    """Groups of rows of texts under their headings, aligned to the right, a blank line between groups."""
+    body = [row for group in groups for row in group]
     columns = [max(map(len, column)) for column in zip(headings, *body, strict=True)]
 
     def line(cells):
         return "  ".join(cell.rjust(width) for cell, width in zip(cells, columns, strict=True)).rstrip()
 
     lines = [line(headings), "  ".join("-" * width for width in columns)]
-    for before, cells in zip([None, *body], body, strict=False):
-        if before is not None and apart(before, cells):
-            lines.append("")
-        lines.append(line(cells))
+    for place, group in enumerate(groups):
+        lines += [""] * (place > 0) + [line(cells) for cells in group]
     return "\n".join(lines)
 
 

@@ -6,7 +6,8 @@ import math
 import zipfile
 from dataclasses import asdict
 
-from .. import plots_style, plots_training
+from ..figures import style
+from ..figures import training as figures
 from ..training import TrainingRun
 from . import training_page
 from .folder import OutputError
@@ -25,7 +26,7 @@ def write(watched, folder, command):
     watched.task.save(folder / "data.npz")
     watched.run.save(folder / "run.npz")
     _write_history(watched, folder / "history.csv")
-    plots_style.save(plots_training.training_figure(watched), folder / "training.png")
+    style.save(figures.training_figure(watched), folder / "training.png")
     record = {
         "settings": asdict(watched.settings),
         "results": {

@@ -80,7 +80,7 @@ else "the run was stopped before they were computed." }}</p>
 <dt>Loss</dt>
 <dd>A mean over the rows. Dark blue: the rows to train on as they are.
 {% if settings.mask != "none" %}
-Light blue: the same rows under the mask of the step{% if settings.batch_size %}, those of its batch{% endif %}{% if settings.mode == "masked" %}, which is what the step sees{% endif %}.
+Light blue: the same rows under the mask of the step{% if settings.mode == "masked" %}{% if settings.batch_size %}, those of its batch{% endif %}, which is what the step sees{% endif %}.
 {% endif %}
 {% if expected_shown %}
 Violet: the mean over all masks, and dashed its part that masks add, the regulariser.

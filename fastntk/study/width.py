@@ -159,8 +159,8 @@ def width_study(
             f"X has {len(X)} rows, {np.count_nonzero(X)} of its values are not zero; "
             "a study needs at least two rows and a non-zero value."
         )
-    networks = [Network(width, X.shape[1], seed=seed) for width in _ascending(widths, "widths")]
-    masks = [GaussianMask(float(kappa)) for kappa in _ascending(kappas, "kappas")]
+    networks = [Network(width, X.shape[1], seed=seed) for width in check.as_ascending(widths, "widths")]
+    masks = [GaussianMask(float(kappa)) for kappa in check.as_ascending(kappas, "kappas")]
     matrix_bytes = 8 * len(X) ** 2
     _require_memory(5 * matrix_bytes, memory_limit, len(X))  # limit, kernel, difference, solver
     settings = {"threads": threads}
@@ -271,14 +271,3 @@ class _Work:
     def _report(self, done):
         if self._progress is not None:
             self._progress(min(done / self._total, 1.0), self._stage)
-
-
-def _ascending(values, name):
-    """The distinct values in order; at least one."""
-    try:
-        values = sorted(set(values))
-    except TypeError:
-        raise TypeError(f"{name} is {values!r}; it must be a sequence of numbers.") from None
-    if not values:
-        raise ValueError(f"{name} is empty; give at least one.")
-    return values

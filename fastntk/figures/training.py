@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from .plots_style import INK, SIZE, finish, plain_log_ticks, title
+from .style import INK, SIZE, finish, plain_log_ticks, title
 
 TRAINING, MASKED, HELD_OUT, OTHER = "#1b4f9c", "#8fb2e0", "#d1572c", "#7a3b8f"
 LIMIT = {"color": INK, "lw": 1.2, "ls": (0, (5, 3)), "zorder": 1}

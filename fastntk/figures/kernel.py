@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
-from .plots_style import INK, SIZE, finish, plain_log_ticks, short_count, title
+from .style import INK, SIZE, finish, plain_log_ticks, short_count, title
 
 MARKERS = "osD^vPX*"
 MOST_COLUMNS = 5  # heat maps side by side; of more mask strengths some are shown
@@ -99,7 +99,7 @@ def kernel_figure(pictures):
 
     Parameters
     ----------
-    pictures : fastntk.study.pictures.Pictures
+    pictures : fastntk.study.pictures.KernelPictures
 
     Returns
     -------
@@ -108,8 +108,8 @@ def kernel_figure(pictures):
     count = len(pictures.kappas)
     shown = np.unique(np.linspace(0, count - 1, min(count, MOST_COLUMNS)).astype(int))
     kernels, differences = ([images[k] for k in shown] for images in (pictures.kernels, pictures.differences))
-    places = [place for place, _ in pictures.ticks]
-    names = [text.replace("$", r"\$") for _, text in pictures.ticks]  # a user's text is no formula
+    places = pictures.tick_places
+    names = [text.replace("$", r"\$") for text in pictures.tick_names]  # a user's text is no formula
     upright = max(map(len, names), default=0) > 3
     size = 2.75 * len(shown) + 1.1 + 0.5 * upright, 5.8 + 0.7 * upright
     figure = Figure(figsize=size, layout="constrained")

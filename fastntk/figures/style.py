@@ -1,11 +1,13 @@
 """What all figures share.  They are `Figure` objects alone: no pyplot, no backend, no global style."""
 
+import matplotlib as mpl
 import numpy as np
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, NullFormatter, StrMethodFormatter
 
 INK = "#22262b"
 FAINT = "#d9dde2"
 SIZE = 10  # points of type
+PREDICTED = {"ls": (0, (4, 2)), "lw": 1.3}  # lines of theory beside those of measurement
 
 
 def save(figure, path):
@@ -44,3 +46,17 @@ def finish(axes, grid="both"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
         axes.spines[side].set_color(FAINT)
+
+
+def shades(count):
+    """Colours of mask strengths, dark to light as they grow."""
+    return mpl.colormaps["plasma"](np.linspace(0.0, 0.86, count) if count > 1 else [0.25])
+
+
+def kappa_axis(axes, kappas):
+    """A logarithmic axis of mask strengths with a tick at each."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(kappas))
+    axes.xaxis.set_major_formatter(FixedFormatter([f"{kappa:g}" for kappa in kappas]))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(r"mask strength $\kappa$")

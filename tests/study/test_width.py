@@ -1,8 +1,5 @@
 """The width study: its numbers against brute force and theory, and what is made of them."""
 
-import base64
-import json
-import re
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -11,12 +8,11 @@ import scipy.linalg
 from matplotlib.figure import Figure
 
 import fastntk as fn
-from fastntk import plots, plots_style
-from fastntk.datasets import Dataset, load, preprocess
-from fastntk.study import page, table, width_study
-from fastntk.study.folder import MARK, OutputError, new_folder
+from fastntk.datasets import Dataset, preprocess
+from fastntk.figures import kernel as figures
+from fastntk.figures import style
+from fastntk.study import table, width_study
 from fastntk.study.pictures import PIXELS, Pictures
-from fastntk.study.report import StudyError, write_report
 
 N, D = 40, 6
 X = preprocess(np.random.default_rng(1).standard_normal((N, D)) + 0.3, "unit")
@@ -228,7 +224,9 @@ def test_the_table_has_a_row_for_each_kernel_and_each_limit(study):
 
 
 @pytest.mark.parametrize(
-    "draw", [plots.distance_figure, plots.eigenvalue_figure, plots.ridge_figure], ids=lambda f: f.__name__
+    "draw",
+    [figures.distance_figure, figures.eigenvalue_figure, figures.ridge_figure],
+    ids=lambda f: f.__name__,
 )
 def test_figures_of_common_and_of_extreme_studies(study, draw, tmp_path):
     one = width_study(X, widths=[100], kappas=[0.2])
@@ -236,12 +234,12 @@ def test_figures_of_common_and_of_extreme_studies(study, draw, tmp_path):
     for which in (study, one, flat):
         figure = draw(which)
         assert isinstance(figure, Figure)
-        plots_style.save(figure, tmp_path / "figure.png")
+        style.save(figure, tmp_path / "figure.png")
         assert (tmp_path / "figure.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 def test_the_measured_points_stand_in_the_distance_figure(study):
-    ratio_panel = plots.distance_figure(study).axes[1]
+    ratio_panel = figures.distance_figure(study).axes[1]
     drawn = np.array([line.get_ydata() for line in ratio_panel.lines if len(line.get_ydata()) == len(WIDTHS)])
     for ratios in study.ratio:
         assert (drawn == ratios).all(axis=1).any()
@@ -251,144 +249,5 @@ def test_figures_leave_matplotlib_as_it_was(study):
     import matplotlib as mpl
 
     before = dict(mpl.rcParams)
-    plots.distance_figure(study)
+    figures.distance_figure(study)
     assert dict(mpl.rcParams) == before
-
-
-# ------------------------------------------------------------------------------------- folder
-
-
-def test_a_folder_appears_whole_or_not_at_all(tmp_path):
-    target = tmp_path / "out"
-    with new_folder(target) as part:
-        (part / MARK).write_text("1")
-        assert not target.exists()
-    assert (target / MARK).read_text() == "1"
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-    def interrupted():
-        with new_folder(target, replace=True) as part:
-            (part / MARK).write_text("2")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert (target / MARK).read_text() == "1"
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-    with new_folder(target, replace=True) as part:
-        (part / MARK).write_text("3")
-    assert (target / MARK).read_text() == "3"
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
-def test_folders_that_cannot_be_made(tmp_path):
-    (tmp_path / "file").write_text("mine")
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "thesis.tex").write_text("mine")
-    (tmp_path / "link").symlink_to(tmp_path / "other")
-    cases = [
-        ("file", False, "exists and is not a folder"),
-        ("file", True, "exists and is not a folder"),
-        ("link", True, "exists and is not a folder"),
-        ("other", False, "exists. Choose another --output, or --force"),
-        ("other", True, f"has no {MARK}"),
-        ("no/where", False, "is not an existing folder"),
-        ("file/in", False, "is not an existing folder"),
-        ("x" * 300, False, "cannot be written"),
-    ]
-    before = sorted(path.name for path in tmp_path.rglob("*"))
-    for name, force, message in cases:
-        with pytest.raises(OutputError, match=message), new_folder(tmp_path / name, replace=force):
-            pytest.fail("entered")
-    with pytest.raises(OutputError, match="MB free"), new_folder(tmp_path / "big", needed_bytes=1 << 62):
-        pytest.fail("entered")
-    assert sorted(path.name for path in tmp_path.rglob("*")) == before
-
-
-def test_results_are_kept_where_the_name_is_taken_in_the_meantime(tmp_path):
-    def late():
-        with new_folder(tmp_path / "out") as part:
-            (part / MARK).write_text("results")
-            (tmp_path / "out").write_text("somebody was faster")
-
-    with pytest.raises(OutputError, match="They are in") as error:
-        late()
-    kept = re.search(r"They are in (\S+?)\.?$", str(error.value)).group(1)
-    assert (tmp_path / kept / MARK).read_text() == "results"
-    assert (tmp_path / "out").read_text() == "somebody was faster"
-
-
-# ------------------------------------------------------------------------- the whole report
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("report") / "out"
-    dataset = replace(load("iris"), name="<iris> & $co", class_names=("a$b_", "<b>", "c" * 40))
-    options = {"widths": [300, 100], "kappas": [0.0, 0.25], "seed": 3, "save_kernels": "all"}
-    return write_report(dataset, folder, command="fastntk study --x <y>", **options), folder
-
-
-def test_a_report_has_the_arrays_as_they_were_computed(report):
-    study, folder = report
-    with np.load(folder / "summary.npz") as summary:
-        assert set(summary.files) == set(asdict(study))
-        for name, value in asdict(study).items():
-            np.testing.assert_array_equal(summary[name], value)
-    with np.load(folder / "data.npz") as data:
-        rows, labels = data["X"], data["target"]
-    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-6)
-    assert labels.shape == (150,)
-    assert len(list((folder / "kernels").iterdir())) == 4
-    K = np.load(folder / "kernels" / "kappa_0.25_width_300.npz")["kernel"]
-    mask = fn.GaussianMask(0.25)
-    np.testing.assert_array_equal(K, fn.ntk(rows, network=fn.Network(300, 4, seed=3), mask=mask, seed=3))
-
-
-def test_a_report_names_its_settings_and_origin(report):
-    record = json.loads((report[1] / MARK).read_text(encoding="utf-8"))
-    assert record["settings"]["widths"] == [100, 300]
-    assert record["settings"]["seed"] == 3
-    assert len(record["settings"]["data_sha256"]) == 64
-    assert record["provenance"]["fastntk"] == fn.__version__
-    assert {"numpy", "numba", "processor", "CPU path", "time"} <= set(record["provenance"])
-
-
-def test_the_page_stands_alone_and_escapes_what_users_wrote(report):
-    _, folder = report
-    text = (folder / "index.html").read_text(encoding="utf-8")
-    sources = re.findall(r'(?:src|href)="([^"]*)"', text)
-    assert len(sources) == 4
-    for source, name in zip(sources, ("distance", "eigenvalues", "kernels", "ridge"), strict=True):
-        kind, content = source.split(",")
-        assert kind == "data:image/png;base64"
-        assert base64.b64decode(content) == (folder / "figures" / f"{name}.png").read_bytes()
-    assert "http" not in text.replace("http-equiv", "")
-    assert "<script" not in text
-    assert "&lt;iris&gt; &amp; $co" in text
-    assert "<iris>" not in text
-    assert "--x &lt;y&gt;" in text
-    assert "{{" not in text
-    assert text.count("<tr") == text.count("</tr>")
-
-
-def test_the_page_shows_the_numbers_of_the_table(report):
-    study, folder = report
-    text = (folder / "index.html").read_text(encoding="utf-8")
-    for row in table.rows(study):
-        assert "".join(f"<td>{cell}</td>" for cell in row) in text
-
-
-@pytest.mark.parametrize(("choice", "files"), [("none", 0), ("widest", 2)])
-def test_kernels_are_kept_as_asked(tmp_path, choice, files):
-    small = Dataset("small", X)
-    write_report(small, tmp_path / "out", widths=[50, 100], kappas=[0, 0.1], save_kernels=choice)
-    assert len(list((tmp_path / "out").glob("kernels/*"))) == files
-    assert page.KEPT_KERNELS[choice] in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
-
-
-def test_a_refused_study_leaves_nothing(tmp_path):
-    with pytest.raises(StudyError, match="width is 0"):
-        write_report(Dataset("small", X), tmp_path / "out", widths=[0], kappas=[0])
-    assert list(tmp_path.iterdir()) == []

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from fastntk import plots_style, plots_training
 from fastntk.datasets import load
+from fastntk.figures import style
+from fastntk.figures import training as figures
 from fastntk.study.settings import complete
 from fastntk.study.task import make_task
 from fastntk.study.watched import WatchedRun, advance, final_scores
@@ -42,7 +43,7 @@ def curves(axes):
 
 
 def test_the_records_stand_in_the_figure(usual):
-    figure = plots_training.training_figure(usual)
+    figure = figures.training_figure(usual)
     assert isinstance(figure, Figure)
     shown, run, rows = panels(figure), usual.run, len(usual.task.X)
     assert list(shown) == [
@@ -54,20 +55,18 @@ def test_the_records_stand_in_the_figure(usual):
         "Audit of the steps",
     ]
     loss = curves(shown["Loss"])
-    np.testing.assert_array_equal(loss[plots_training.TRAINING], (run.recorded_steps, run.clean_loss / rows))
-    np.testing.assert_array_equal(loss[plots_training.MASKED], (run.recorded_steps, run.masked_loss / rows))
-    np.testing.assert_array_equal(loss[plots_training.HELD_OUT], (usual.curve.steps, usual.curve.loss))
+    np.testing.assert_array_equal(loss[figures.TRAINING], (run.recorded_steps, run.clean_loss / rows))
+    np.testing.assert_array_equal(loss[figures.MASKED], (run.recorded_steps, run.masked_loss / rows))
+    np.testing.assert_array_equal(loss[figures.HELD_OUT], (usual.curve.steps, usual.curve.loss))
     assert shown["Loss"].get_yscale() == "log"
     accuracy = curves(shown["Accuracy"])
-    np.testing.assert_array_equal(accuracy[plots_training.TRAINING][1], run.accuracy)
-    np.testing.assert_array_equal(accuracy[plots_training.HELD_OUT][1], usual.curve.score)
+    np.testing.assert_array_equal(accuracy[figures.TRAINING][1], run.accuracy)
+    np.testing.assert_array_equal(accuracy[figures.HELD_OUT][1], usual.curve.score)
     moved = curves(shown["How far the weights have moved"])
     norms = np.linalg.norm(run.network.weights() - usual.initial_network.weights().astype(np.float32), axis=1)
-    np.testing.assert_allclose(moved[plots_training.OTHER][1, -1], norms.max() / 2, rtol=1e-5)
-    np.testing.assert_allclose(
-        moved[plots_training.TRAINING][1, -1], np.sqrt((norms**2).mean()) / 2, rtol=1e-5
-    )
-    flipped = curves(shown["Activations that have flipped"])[plots_training.TRAINING]
+    np.testing.assert_allclose(moved[figures.OTHER][1, -1], norms.max() / 2, rtol=1e-5)
+    np.testing.assert_allclose(moved[figures.TRAINING][1, -1], np.sqrt((norms**2).mean()) / 2, rtol=1e-5)
+    flipped = curves(shown["Activations that have flipped"])[figures.TRAINING]
     np.testing.assert_array_equal(flipped[1], run.flipped)
 
 
@@ -75,7 +74,7 @@ def test_the_default_step_size_is_half_of_what_is_stable():
     """The largest eigenvalue in the units of the figure is 1 at the start, over outputs and batches."""
     for given in ({"mask": "none"}, {"mask": "none", "batch_size": 40}, {"data": "diabetes", "mask": "none"}):
         run = watched(**given, steps=3, eigenvalues_every=3)
-        axes = panels(plots_training.training_figure(run))[r"Step size $\times$ eigenvalues of the kernel"]
+        axes = panels(figures.training_figure(run))[r"Step size $\times$ eigenvalues of the kernel"]
         largest = [line.get_ydata()[0] for line in axes.lines if line.get_label() == "largest"]
         assert largest == pytest.approx([1], abs=0.15 if "batch_size" in given else 0.01)
 
@@ -92,9 +91,9 @@ def test_the_default_step_size_is_half_of_what_is_stable():
     ],
 )
 def test_figures_of_extreme_runs(tmp_path, given, count):
-    figure = plots_training.training_figure(watched(**given))
+    figure = figures.training_figure(watched(**given))
     assert len(panels(figure)) == count
-    plots_style.save(figure, tmp_path / "figure.png")
+    style.save(figure, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
@@ -110,14 +109,14 @@ def test_numbers_that_are_not_finite_are_left_out(usual, tmp_path):
         audit_error=np.zeros_like(run.audit_error),
         status="diverged",
     )
-    figure = plots_training.training_figure(WatchedRun(usual.task, usual.settings, broken, usual.curve))
-    plots_style.save(figure, tmp_path / "figure.png")
+    figure = figures.training_figure(WatchedRun(usual.task, usual.settings, broken, usual.curve))
+    style.save(figure, tmp_path / "figure.png")
 
 
 def test_curves_reach_the_end_of_a_run_that_stopped_between_records(usual):
     run = watched(steps=31)
-    loss = curves(panels(plots_training.training_figure(run))["Loss"])
-    for color, kind in ((plots_training.TRAINING, "training"), (plots_training.HELD_OUT, "held out")):
+    loss = curves(panels(figures.training_figure(run))["Loss"])
+    for color, kind in ((figures.TRAINING, "training"), (figures.HELD_OUT, "held out")):
         assert loss[color][0, -1] == 31
         assert loss[color][1, -1] == run.scores[kind].loss
 
@@ -126,5 +125,5 @@ def test_figures_leave_matplotlib_as_it_was(usual):
     import matplotlib as mpl
 
     before = dict(mpl.rcParams)
-    plots_training.training_figure(usual)
+    figures.training_figure(usual)
     assert dict(mpl.rcParams) == before

@@ -1,0 +1,257 @@
+"""Part 3: what is left of the loss in the end, against the strength of the mask."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from ... import validation
+from ...dynamics import predict_loss
+from ...figures import floor as figures
+from ...masks import GaussianMask
+from ...network import Network
+from ...training import TrainingWarning
+from ..table import number
+from .part import Part, stages
+from .plateau import noise_about_mean, train_to_plateau
+from .problems import teacher_problem
+
+SIZES = {
+    False: {"kappas": (0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 1.0), "steps": 1200},
+    True: {"kappas": (0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0), "steps": 6000},
+}
+DIM = 20
+# Two problems of one size at two step sizes, which converge before the floor is measured, and the paper's.
+PROBLEMS = {
+    "small step": {"kind": "unit", "rows": 60, "width": 300, "step_size": 0.1},
+    "large step": {"kind": "unit", "rows": 60, "width": 300, "step_size": 0.5},
+    "paper": {"kind": "normal", "rows": 500, "width": 100, "step_size": 0.005},
+}
+WINDOW = 0.4  # of the steps, the last ones
+
+
+@dataclass(frozen=True)
+class FloorStudy:
+    """The numbers of :func:`floor_study`; P problems, K mask strengths.
+
+    Attributes
+    ----------
+    problems : (P,) texts
+        "small step", "large step" and "paper".
+    rows, widths : (P,) int64
+    step_sizes : (P,) float64
+    dim, steps : int
+    kappas : (K,) float64
+    floor, error : (P, K) float64
+        Mean clean loss over the last two fifths of the steps, and its standard error.
+    mean_part, noise : (P, K) float64
+        The clean loss at the mean weights of that time, and what noise should add about them.
+    noise_floor, small_mask_floor, small_step_floor : (P, K) float64
+        What noise should keep up at these weights: from the stationary covariance, to lowest order in the
+        mask, and in the step size as well.
+    """
+
+    problems: tuple
+    rows: np.ndarray
+    widths: np.ndarray
+    step_sizes: np.ndarray
+    dim: int
+    steps: int
+    kappas: np.ndarray
+    floor: np.ndarray
+    error: np.ndarray
+    mean_part: np.ndarray
+    noise: np.ndarray
+    noise_floor: np.ndarray
+    small_mask_floor: np.ndarray
+    small_step_floor: np.ndarray
+
+    @property
+    def predicted(self):
+        """mean_part + noise, (P, K)."""
+        return self.mean_part + self.noise
+
+
+def floor_study(*, kappas, steps=1200, seed=0, threads=None, progress=None):
+    """Measure the loss that masks keep up, and compare it with what the linear theory says at the plateau.
+
+    Parameters
+    ----------
+    kappas : sequence of float
+        Strengths of the Gaussian mask, above 0.
+    steps : int
+        Of each run.
+    seed : int
+    threads : int, optional
+        As for ``fn.train``.
+    progress : callable, optional
+        ``progress(fraction, stage)``.
+
+    Returns
+    -------
+    FloorStudy
+
+    Notes
+    -----
+    Cost: 3 len(kappas) training runs of 100 to 300 neurons on 60 to 500 rows.
+
+    Examples
+    --------
+    >>> from fastntk.study import floor_study
+    >>> study = floor_study(kappas=[0.1, 0.4], steps=200)
+    >>> study.floor.shape, bool((study.floor[:, 1] > study.floor[:, 0]).all())
+    ((3, 2), True)
+    """
+    kappas = np.array(validation.as_ascending(kappas, "kappas"), float)
+    steps = validation.as_count(steps, "steps", low=100)
+    stage = stages(progress, [f"{name}, kappa {kappa:g}" for name in PROBLEMS for kappa in kappas])
+    measured = [
+        [_one_run(kappa, problem, steps, seed, threads, next(stage)[1]) for kappa in kappas]
+        for problem in PROBLEMS.values()
+    ]
+    return FloorStudy(
+        problems=tuple(PROBLEMS),
+        rows=np.array([problem["rows"] for problem in PROBLEMS.values()]),
+        widths=np.array([problem["width"] for problem in PROBLEMS.values()]),
+        step_sizes=np.array([problem["step_size"] for problem in PROBLEMS.values()]),
+        dim=DIM,
+        steps=steps,
+        kappas=kappas,
+        **{name: np.array([[run[name] for run in runs] for runs in measured]) for name in measured[0][0]},
+    )
+
+
+def _one_run(kappa, problem, steps, seed, threads, report):
+    """The fields of FloorStudy that belong to one problem and one strength."""
+    X, y = teacher_problem(problem["rows"], DIM, kind=problem["kind"], seed=seed)
+    mask, step_size, window = GaussianMask(float(kappa)), problem["step_size"], int(WINDOW * steps)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TrainingWarning)  # a strong mask may diverge: its numbers are NaN
+        end = train_to_plateau(
+            X,
+            y,
+            network=Network(problem["width"], DIM, seed=seed),
+            mask=mask,
+            step_size=step_size,
+            steps=steps,
+            window=window,
+            record_every=2,
+            seed=seed,
+            threads=threads,
+            progress=report,
+        )
+    names = ("mean_part", "noise", "noise_floor", "small_mask_floor", "small_step_floor")
+    values = dict.fromkeys(names, np.nan)
+    if end.network is not None:
+        there = predict_loss(
+            X, y, network=end.network, mask=mask, step_size=step_size, plateau=False, threads=threads
+        )
+        floors = there.noise_floor, there.small_mask_noise_floor, there.small_step_noise_floor
+        parts = float(there.loss(0)), noise_about_mean(there, window), *floors
+        values = dict(zip(names, parts, strict=True))
+    return {"floor": end.loss, "error": end.error, **values}
+
+
+def _compute(request, progress, folder):
+    return floor_study(**SIZES[request.full], seed=request.seed, threads=request.threads, progress=progress)
+
+
+def _findings(study):
+    ratio = study.floor / study.predicted
+    share = (study.floor / np.square(study.kappas))[study.problems.index("paper")]
+    square = "\N{GREEK SMALL LETTER KAPPA}\N{SUPERSCRIPT TWO}"
+    varies = (
+        f"is by how much floor / {square} varies in the paper's setting: the floor is not simply "
+        f"proportional to {square}"
+    )
+    return [
+        (
+            f"{np.nanmin(ratio):.2f} to {np.nanmax(ratio):.2f}",
+            "measured over predicted floor, over problems and mask strengths",
+        ),
+        (f"{number(np.nanmax(share) / np.nanmin(share), 2)} \N{MULTIPLICATION SIGN}", varies),
+    ]
+
+
+def _table(study):
+    headings = (
+        "problem",
+        "kappa",
+        "floor",
+        "predicted",
+        "ratio",
+        "of the mean weights",
+        "noise about them",
+        "noise floor",
+        "for weak masks",
+        "floor / kappa^2",
+    )
+
+    def line(p, k):
+        kappa, floor = study.kappas[k], study.floor[p, k]
+        if not np.isfinite(floor):
+            return (study.problems[p], f"{kappa:g}", "diverged", *[""] * 7)
+        return (
+            study.problems[p],
+            f"{kappa:g}",
+            f"{number(floor, 3)} \N{PLUS-MINUS SIGN} {number(study.error[p, k], 1)}",
+            number(study.predicted[p, k], 3),
+            f"{floor / study.predicted[p, k]:.2f}",
+            number(study.mean_part[p, k], 3),
+            number(study.noise[p, k], 3),
+            number(study.noise_floor[p, k], 3),
+            number(study.small_mask_floor[p, k], 3),
+            number(floor / kappa**2, 3),
+        )
+
+    return headings, [[line(p, k) for k in range(len(study.kappas))] for p in range(len(study.problems))]
+
+
+TEXT = """
+<p>Fresh masks at every step are noise that never ends, so the loss falls to a floor instead of to zero.
+Near it a step is
+linear: the error of mode <em>a</em> shrinks by 1&nbsp;&minus;&nbsp;&eta;&lambda;<sub><em>a</em></sub> and
+receives the noise of the
+masked outputs, of variance <em>V</em>. Its stationary covariance gives</p>
+<div class="formula">{{ formulas.FLOOR|safe }}</div>
+<p>where the first part is the clean loss at the mean weights: masks move the weights to where the
+<em>masked</em> outputs
+fit. It does not depend on the step size; the second does. A weak mask has <em>V</em> proportional to
+&kappa;&sup2;, so one
+might expect a floor proportional to &kappa;&sup2;.</p>
+<figure>
+{{ image("floor", "Floor of the loss against kappa, measured and predicted, and over kappa squared") }}
+<figcaption><b>Left: the floor against &kappa;</b>, points measured over the last
+{{ "{:,}".format((0.4 * study.steps)|int) }} of
+{{ "{:,}".format(study.steps) }} steps, lines predicted at the mean weights of that time. Two problems are
+one
+({{ study.rows[0] }} rows of norm 1, width {{ study.widths[0] }}) at step sizes {{ study.step_sizes[0] }}
+and
+{{ study.step_sizes[1] }}; the third is the paper's ({{ study.rows[2] }} rows of standard normal entries,
+width
+{{ study.widths[2] }}, step size {{ study.step_sizes[2] }}). <b>Right: the same over &kappa;&sup2;.</b>
+<em>Look for:</em> points on the
+lines; and lines on the right that are not level: the floor is <em>not</em> simply proportional to
+&kappa;&sup2;. While it
+rises with &kappa;, training moves to where the outputs vary less, the more so the stronger the mask; and
+the part of the
+mean weights grows faster than &kappa;&sup2;. <em>Where theory fails:</em> it is given the network in the
+middle of the plateau;
+which one training arrives at, it does not know.{% if study.steps < 3000 %} And after so few steps the
+loss of the
+paper's problem is still falling at the weakest masks, so its last points on the right rise for want of
+training.{% endif %}</figcaption>
+</figure>
+"""
+
+PART = Part(
+    name="floor",
+    title="The floor against the strength of the mask",
+    numbers=FloorStudy,
+    compute=_compute,
+    figures=figures.figures,
+    findings=_findings,
+    table=_table,
+    text=TEXT,
+    seconds=(14, 120),
+)
