@@ -76,9 +76,9 @@ def test_a_study_prints_its_table_and_writes_its_folder(capsys, tmp_path, data):
     assert len([line for line in lines if " infinite  " in line]) == 2
     assert lines[-1].endswith("out/index.html")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "data.npz",
         "figures",
         "index.html",
+        "rows.npz",
         "study.json",
         "tables",
         "width.npz",

@@ -2,7 +2,8 @@
 
 parts/         the parts of `fastntk study`, one a module
 report.py      parts computed into a folder that can go on
-page.py        its page (template.py: the text around the sections of the parts)
+page.py        its page
+pages/         the texts of all pages (Jinja2, with formulas in LaTeX) and their style
 numbers.py     the numbers of a part in a file
 table.py       numbers as text
 
@@ -15,11 +16,11 @@ task.py        what there is to learn from a data set, and which rows are held o
 settings.py    what a training run does, complete and by name
 watched.py     a training run that is looked at while it goes on
 scores.py      how well a network does, with and without masks
-training_page.py    its page (training_template.py: the text)
+training_page.py    its page
 training_folder.py  what is written, and read again to go on
 
 folder.py      a results folder that is there as a whole or not at all
-layout.py      what all pages share: self-contained HTML (formulas.py: in MathML)
+layout.py      templates and figures made a self-contained page
 provenance.py  versions and hardware
 """
 

@@ -1,8 +1,7 @@
 """The page of a study: a section for each part."""
 
-from . import formulas, layout
+from . import layout
 from .parts.registry import PARTS
-from .template import SECTION, TEMPLATE
 
 ROWS_AS = {
     "unit": "each row divided by its Euclidean norm",
@@ -32,18 +31,15 @@ def render(report, figures, record):
     str
     """
     images = {path.stem: path for path in figures}
-    shared = {"formulas": formulas, "rows_as": ROWS_AS, "kept_kernels": KEPT_KERNELS}
+    shared = {"rows_as": ROWS_AS, "kept_kernels": KEPT_KERNELS}
     done = [name for name in report.settings["parts"] if name in report.finished]
     sections = {}
     for name in done:
-        part, study = PARTS[name], report.finished[name]
-        headings, groups = part.table(study)
         sections[name] = layout.render(
-            SECTION + part.text, figures=images, study=study, headings=headings, groups=groups, **shared
+            f"parts/{name}.html", figures=images, study=report.finished[name], **shared
         )
     return layout.render(
-        TEMPLATE,
-        figures={},
+        "study.html",
         sections=sections,
         parts={name: PARTS[name] for name in done},
         findings={name: PARTS[name].findings(report.finished[name]) for name in done},

@@ -15,7 +15,7 @@ from .provenance import provenance
 
 SMALL_FILES = 40_000_000  # bytes: everything in the folder but the kernels, generously
 DAMAGED = (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)  # what reading may raise
-FILES = ("data.npz", "kernels")  # what parts write beside their numbers
+FILES = ("rows.npz", "kernels")  # what parts write beside their numbers
 
 
 class StudyError(ValueError):
@@ -51,7 +51,7 @@ def write_report(names, request, output, *, settings, earlier=None, replace=Fals
     NAME.npz            the numbers of each part (``numbers.load``)
     tables/NAME.csv     the table of each part
     figures/*.png
-    data.npz            the rows behind the kernels of "width", before the masks, and the target
+    rows.npz            the rows behind the kernels of "width", before the masks, and the target
     kernels/*.npz       kernels, float64, one file each (--save-kernels)
     study.json          settings and provenance
     ==================  =========================================================================

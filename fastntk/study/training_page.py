@@ -1,9 +1,7 @@
 """The page of a training run."""
 
-from ..descent import REGULARISERS
-from . import formulas, layout, scores, table
+from . import layout, scores, table
 from .page import ROWS_AS
-from .training_template import TEMPLATE
 
 FACTS = (  # of the settings, in the order of the page
     "data",
@@ -44,7 +42,7 @@ def render(watched, figure, record):
     task, settings = watched.task, watched.settings
     masked = settings.mask != "none"
     return layout.render(
-        TEMPLATE,
+        "training.html",
         figures={"training": figure},
         settings=settings,
         results=record["results"],
@@ -65,8 +63,7 @@ def render(watched, figure, record):
         rows_as=ROWS_AS[settings.preprocess],
         mask_text=mask_text(settings),
         mask_code=f"fn.{settings.make_mask()!r}" if masked else "None",
-        mask_formula=_mask_formula(settings),
-        formula=_update(settings),
+        strength=settings.strength[1] if masked else None,
         step_size=table.number(watched.run.step_size, 3),
         draws=scores.DRAWS,
         headings=scores.headings(task, masked),
@@ -85,27 +82,6 @@ def mask_text(settings):
         return "no mask"
     name, value = settings.strength
     return f"{settings.mask} mask of {name} {value:g}"
-
-
-def _update(settings):
-    """What a step does, as MathML."""
-    if settings.mode in REGULARISERS:
-        return formulas.EXPECTED_UPDATE
-    masked = settings.mode == "masked" and settings.mask != "none"
-    return formulas.MASKED_UPDATE if masked else formulas.CLEAN_UPDATE
-
-
-def _mask_formula(settings):
-    """What the mask does to an entry of the input, as HTML."""
-    value = "" if settings.mask == "none" else f"{settings.strength[1]:g}"
-    deviation = f"standard deviation &kappa;&nbsp;= {value}"
-    return {
-        "gaussian": f"{formulas.MASKED} with <em>c</em> normal of mean 1 and {deviation}",
-        "lognormal": f"{formulas.MASKED} with <em>c</em> of mean 1, its logarithm normal of {deviation}",
-        "bernoulli": f"{formulas.MASKED} with <em>c</em>&nbsp;= 1/{value} with probability {value}, else 0",
-        "additive": f"{formulas.NOISED} with <em>g</em> standard normal and &tau;&nbsp;= {value}",
-        "none": "",
-    }[settings.mask]
 
 
 def _summary(watched):

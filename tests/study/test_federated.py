@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 import fastntk as fn
 from fastntk.datasets import Dataset
-from fastntk.study import formulas, layout, numbers
-from fastntk.study.parts import federated
+from fastntk.study import layout, numbers
+from fastntk.study.parts import clients, federated
 from fastntk.study.parts.federated import PART, FederatedStudy, federated_study
 from fastntk.study.parts.part import Request
 
@@ -50,18 +50,18 @@ def task():
 
 @pytest.fixture(scope="module")
 def dealt(task):
-    return federated._deal(task, 3, 0.4, SEED)
+    return clients.deal(task, 3, 0.4, SEED)
 
 
 @pytest.fixture(scope="module")
 def federation(task, dealt):
-    return federated._Federation(task, dealt, 0.8 * dealt.quality, SEED)
+    return clients.Federation(task, dealt, 0.8 * dealt.quality, SEED)
 
 
 @pytest.fixture(scope="module")
 def training():
     network = fn.Network(40, 6, outputs=3, seed=SEED)
-    return federated._Training(network, 0.5, 12, {"seed": SEED, "threads": None, "memory_limit": None})
+    return clients.Training(network, 0.5, 12, {"seed": SEED, "threads": None, "memory_limit": None})
 
 
 def weights_after(rounds):
@@ -126,7 +126,7 @@ def test_several_local_steps_are_federated_averaging_under_new_masks_in_every_ro
 def test_clients_count_by_their_rows(federation, training):
     view = federation.whole
     mask = fn.GaussianMask(0.3)
-    unequal = [federated._View(view.X[s], view.y[s], view.ids[s], mask) for s in (slice(4), slice(4, None))]
+    unequal = [clients.View(view.X[s], view.y[s], view.ids[s], mask) for s in (slice(4), slice(4, None))]
     ours = weights_after(training.rounds(unequal, 4, average=True))
     theirs = averaged_in_numpy(unequal, training, 4)
     moved = np.abs(theirs - training.network.weights()).max()
@@ -135,8 +135,8 @@ def test_clients_count_by_their_rows(federation, training):
 
 
 def test_without_fading_and_missing_features_one_local_step_is_training_on_all_rows(task, training):
-    dealt = federated._deal(task, 3, 0.0, SEED)
-    federation = federated._Federation(task, dealt, 0 * dealt.quality, SEED)
+    dealt = clients.deal(task, 3, 0.0, SEED)
+    federation = clients.Federation(task, dealt, 0 * dealt.quality, SEED)
     averaged = weights_after(training.rounds(federation.members, 1, average=True))
     run = fn.train(
         X, LABELS, network=training.network, step_size=training.step_size / len(X), steps=training.steps
@@ -194,7 +194,7 @@ def test_masks_are_those_of_the_client_in_any_order_of_the_rows(federation):
 
 def test_masks_differ_between_steps_and_between_clients(task, dealt):
     kappas = np.full((3, 6), 0.5)
-    members = federated._Federation(task, dealt, kappas, SEED).members
+    members = clients.Federation(task, dealt, kappas, SEED).members
     factors = [
         view.mask.sample(np.ones_like(view.X), seed=SEED, draw=draw, row_ids=view.ids)
         for view in members
@@ -241,7 +241,7 @@ def test_scores_and_losses_are_those_of_the_outputs(task, dealt, federation, tra
         clean.append((fn.outputs(HELD_OUT_X, network=network).argmax(axis=1) == HELD_OUT_LABELS).mean())
         mine = dealt.owners[len(X) :] == client
         arriving = (task.held_out_X * dealt.received[client])[mine]
-        for draw in range(federated.DRAWS):
+        for draw in range(clients.DRAWS):
             f = fn.outputs(
                 arriving,
                 network=network,
@@ -290,9 +290,9 @@ def test_the_step_size_is_the_smallest_that_train_advises(task, study):
     advice = [
         fn.train(X, LABELS, network=fn.Network(40, 6, outputs=3, seed=SEED), steps=1).step_size * len(X)
     ]
-    dealt = federated._deal(task, 3, 0.4, SEED)
+    dealt = clients.deal(task, 3, 0.4, SEED)
     for kappas in study.kappas:
-        for view in federated._Federation(task, dealt, kappas, SEED).members:
+        for view in clients.Federation(task, dealt, kappas, SEED).members:
             run = fn.train(
                 *(view.X, view.y),
                 network=fn.Network(40, 6, outputs=3, seed=SEED),
@@ -307,7 +307,7 @@ def test_the_step_size_is_the_smallest_that_train_advises(task, study):
 
 def test_movement_and_sensitivity(training):
     network = fn.Network.from_arrays(training.network.weights() + 0.25, training.network.output_weights())
-    movement, sensitivity = federated._by_feature(network, training.network, X.astype(np.float32), None)
+    movement, sensitivity = clients.by_feature(network, training.network, X.astype(np.float32), None)
     np.testing.assert_allclose(movement, 0.25 * np.sqrt(40), rtol=1e-5)
     W, a = network.weights(), network.output_weights()
     slopes = np.einsum("ir,rc,rk->ick", X @ W.T > 0, a, W) / np.sqrt(40)
@@ -348,10 +348,10 @@ def test_fading_makes_the_network_depend_less_on_a_feature():
     )
     best, worst = study.by_reception("sensitivity")
     assert worst < 0.9 * best
-    averaged, clients = study.relative("sensitivity")
+    averaged, alone = study.relative("sensitivity")
     assert averaged.shape == (1, 3, 12)
     np.testing.assert_array_equal(averaged[:, 0], 1)
-    np.testing.assert_allclose(clients[0] * study.sensitivity[0, 0], study.client_sensitivity[0], rtol=1e-12)
+    np.testing.assert_allclose(alone[0] * study.sensitivity[0, 0], study.client_sensitivity[0], rtol=1e-12)
 
 
 # --------------------------------------------------------------------------------- progress, errors
@@ -422,12 +422,7 @@ def test_figures_findings_table_and_text(changes, tmp_path):
     assert [row[1] for row in groups[0]] == list(study.runs)
     findings = PART.findings(study)
     assert len(findings) == 3
-    page = (
-        '{% extends "frame" %}{% from "macros" import image with context %}{% block content %}'
-        + PART.text
-        + "{% endblock %}"
-    )
-    text = layout.render(page, figures=paths, study=study, formulas=formulas, table=(headings, groups))
+    text = layout.render("parts/federated.html", figures=paths, study=study)
     assert text.count("<img") == 3
     assert ("standard error" in text) == bool(study.classes)
 

@@ -10,18 +10,11 @@ from sklearn.metrics import roc_auc_score
 
 from fastntk.datasets import Dataset, load, preprocess
 from fastntk.figures import style
-from fastntk.study import formulas, layout, numbers
+from fastntk.study import layout, numbers
 from fastntk.study.parts import privacy
+from fastntk.study.parts.membership import attack_scores, complementary_halves, found_at, measures
 from fastntk.study.parts.part import Request
-from fastntk.study.parts.privacy import (
-    PART,
-    PrivacyStudy,
-    attack_scores,
-    complementary_halves,
-    found_at,
-    measures,
-    privacy_study,
-)
+from fastntk.study.parts.privacy import PART, PrivacyStudy, privacy_study
 
 SMALL = {"models": 8, "width": 100, "checkpoints": [1, 10]}
 MEMORISING = {"models": 8, "width": 300}
@@ -340,9 +333,7 @@ def test_figures_table_and_page(small_part, tmp_path, kappas):
     ends = f"{study.auc[0, -1]:.2f}", f"{study.auc[-1, -1]:.2f}"
     assert findings[0][0] == (ends[0] if count == 1 else " → ".join(ends))
 
-    template = '{% extends "frame" %}{% from "macros" import image with context %}{% block content %}'
-    template += small_part.text + "{% endblock %}"
-    page = layout.render(template, study=study, formulas=formulas, figures=paths)
+    page = layout.render("parts/privacy.html", study=study, figures=paths)
     assert "no differential privacy" in page
     assert "of 16 rows of digits (64 features" in " ".join(page.split())
     assert "64 pairs of a network and a row" in " ".join(page.split())

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import dataclass, replace
 
+import jinja2
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 import fastntk as fn
 from fastntk.commands import study as command
 from fastntk.datasets import Dataset, load
-from fastntk.study import numbers, page, report
+from fastntk.study import layout, numbers, page, report
 from fastntk.study.folder import MARK, OutputError
 from fastntk.study.parts.part import Part, Request, stages
 from fastntk.study.parts.registry import PARTS
@@ -21,6 +22,8 @@ from fastntk.study.report import StudyError, load_report, write_report
 
 SETTINGS = {"full": False, "seed": 0, "data": "small"}
 X = np.random.default_rng(1).standard_normal((40, 6)) + 0.3
+TEXT = """{% from "macros.html" import image with context %}
+<p>{{ study.names[1] }}</p>{{ image("NAME-figure", "nothing") }}"""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,6 @@ def part(name, compute=None):
         figures=lambda study: {f"{name}-figure": Figure(figsize=(1, 1))},
         findings=lambda study: [("<1>", f"of {name}")],
         table=lambda study: (("number", "text"), [[("1", "<x>")], [("2", "y")]]),
-        text=f'<p>{{{{ study.names[1] }}}}</p>{{{{ image("{name}-figure", "nothing") }}}}',
         seconds=(1, 2),
     )
 
@@ -56,6 +58,9 @@ def part(name, compute=None):
 def small_parts(monkeypatch):
     """Parts "one", "two" and "three" in place of the real ones."""
     parts = {name: part(name) for name in ("one", "two", "three")}
+    environment = layout.environment()
+    texts = jinja2.DictLoader({f"parts/{name}.html": TEXT.replace("NAME", name) for name in parts})
+    monkeypatch.setattr(environment, "loader", jinja2.ChoiceLoader([texts, environment.loader]))
     for module in (report, page):
         monkeypatch.setattr(module, "PARTS", parts)
     return parts
@@ -82,6 +87,10 @@ def test_every_part_leaves_its_numbers_its_table_and_its_figures(small_parts, tm
         assert list(csv.reader(lines)) == [["number", "text"], ["1", "<x>"], ["2", "y"]]
         assert (folder / "figures" / f"{name}-figure.png").read_bytes()[:4] == b"\x89PNG"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_no_part_writes_over_the_files_of_another():
+    assert not {f"{name}.npz" for name in PARTS} & set(report.FILES)
 
 
 def test_the_page_stands_alone_and_escapes_what_users_wrote(small_parts, tmp_path):
@@ -252,7 +261,7 @@ def kernels(tmp_path_factory):
 
 def test_kernels_of_a_data_set_are_kept_as_they_were_computed(kernels):
     _, folder = kernels
-    with np.load(folder / "data.npz") as data:
+    with np.load(folder / "rows.npz") as data:
         rows, labels = data["X"], data["target"]
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-6)
     assert labels.shape == (150,)

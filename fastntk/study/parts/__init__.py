@@ -4,7 +4,7 @@ A part is
 
     a function that returns its numbers (a dataclass of arrays), for use without the command line,
     SIZES, what the command computes by default and with --full,
-    PART, how it is shown: title, figures, findings, table, and the text of its section of the page
+    PART, how it is shown: title, figures, findings and table; the text around them is in ../pages/parts
 
 registry.py     all of them by name
 part.py         what they have in common
@@ -19,6 +19,6 @@ width.py        4a  the kernel, from finite to infinite width
 movement.py     4b  how far training moves the weights
 certificate.py  4c  where a proof applies
 data.py         5   the same on real data
-privacy.py      6   who can tell that a row was trained on
-federated.py    7   clients whose features fade
+privacy.py      6   who can tell that a row was trained on (membership.py: the attack)
+federated.py    7   clients whose features fade (clients.py: who sees what, and training in rounds)
 """

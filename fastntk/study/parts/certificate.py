@@ -174,30 +174,6 @@ def _table(study):
     return headings, groups
 
 
-TEXT = """
-<p>A proof of linear convergence goes like this. While no neuron has moved further than a radius
-<em>R</em>, only activations
-near zero can have changed, so the kernel of every step is near the initial one; then the error shrinks by
-a factor
-<em>q</em>&nbsp;&lt;&nbsp;1 a step, up to a ball that the mask sets; then the steps add up to a movement,
-and if that is at most
-<em>R</em>, no neuron ever left. A mask is unbounded, so this holds with a probability, here
-{{ "%g"|format(1 - study.delta) }},
-and for a number of steps, here {{ study.steps }}. Every hypothesis is computed on the data; none is
-assumed.</p>
-<figure>
-{{ image("certificate", "Certified region over width and kappa; a certified run under its bound") }}
-<figcaption><b>Left: where a proof applies</b>, for {{ study.rows }} rows of {{ study.dim }} features: the
-radius over the movement
-that must be allowed for, of the best proof; from 1 on it is one. <b>Right:</b> the strongest certified
-mask at the largest
-width, beside its training run. <em>Look for:</em> proofs in the wide and weakly masked corner; the run
-below its bound.
-<em>Where theory fails:</em> proofs are far from necessary: every one of these networks trained
-well.</figcaption>
-</figure>
-"""
-
 PART = Part(
     name="certificate",
     title="Where a proof applies",
@@ -206,6 +182,5 @@ PART = Part(
     figures=figures.figures,
     findings=_findings,
     table=_table,
-    text=TEXT,
     seconds=(6, 60),
 )

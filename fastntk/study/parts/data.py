@@ -275,38 +275,6 @@ def _table(study):
     return headings, [[line(d, k) for k in range(len(study.kappas))] for d in range(len(study.names))]
 
 
-TEXT = """
-<p>The same on real data: networks of {{ study.width }} neurons learn, under masks of several strengths,
-{% for name in study.names %}{{ name|replace("_", " ") }} ({{ study.rows[loop.index0] }} rows to train on,
-{{ study.held_out[loop.index0] }} held out, {{ study.features[loop.index0] }}
-features{% if study.outputs[loop.index0] > 1 %},
-{{ study.outputs[loop.index0] }} classes{% else %}, one
-quantity{% endif %}){{ ", " if not loop.last else "" }}{% endfor %}.
-Classes have one output each, with 1 for the row's class and 0 for the others.</p>
-<figure>
-{{ image("data-losses", "Clean loss on real data over the steps, measured and predicted") }}
-<figcaption><b>Losses over {{ "{:,}".format(study.step_count) }} steps</b> on the rows to train on as they
-are. Solid: measured. Dashed:
-predicted from the initial network. Triangles: the same theory at the network that training arrived at.
-<em>Look for:</em>
-triangles at the ends of the lines. <em>Where theory fails:</em> real data have directions that are
-learned very slowly, so most
-of these losses are still falling: what is left is not yet the floor that masks would set. And several
-outputs are taken each
-by itself.</figcaption>
-</figure>
-<figure>
-{{ image("data-scores", "Scores on real data against kappa, with and without masks") }}
-<figcaption><b>What masks cost and give.</b> Accuracy, or R&sup2; for a quantity, of the trained network;
-bars are standard
-deviations over masks. <em>Look for:</em> how strong a mask may be before the score on clean rows held out
-falls, and where it
-even rises, as masks keep the network from fitting noise; the score under masks, which is what a sensor
-network or a private
-channel would have.</figcaption>
-</figure>
-"""
-
 PART = Part(
     name="data",
     title="The same on real data",
@@ -315,6 +283,5 @@ PART = Part(
     figures=figures.figures,
     findings=_findings,
     table=_table,
-    text=TEXT,
     seconds=(15, 150),
 )

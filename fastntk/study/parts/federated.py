@@ -1,21 +1,17 @@
 """Part 7: clients whose features fade or are missing, federated averaging against central training."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ... import datasets, validation
 from ...figures import federated as figures
-from ...forward import activation_pattern
-from ...masking import Mask
-from ...masks import GaussianMask
 from ...network import Network
-from ...training import train
-from ..scores import clean_score
 from ..table import number, percent
 from ..task import Task, make_task
+from .clients import Federation, Training, View, by_feature, deal, stable_step_size
 from .part import Part, stages
 
 SIZES: dict[bool, dict[str, Any]] = {
@@ -38,7 +34,6 @@ CLIENTS = 5
 MOST_ROWS = {False: (500, 350), True: (1000, 500)}  # to train on, held out
 HELD_OUT = 0.25
 LARGEST_FADING = 10.0  # such a feature is noise from end to end
-DRAWS = 2  # of the channels, for a score through them
 
 
 @dataclass(frozen=True)
@@ -250,16 +245,16 @@ def federated_study(
     record_every = _as_divisor(record_every, "record_every", steps)
     width, seed = validation.as_count(width, "width"), validation.as_seed(seed)
     clients = validation.as_count(clients, "clients", high=min(len(task.X), len(task.held_out_X)))
-    dealt = _deal(task, clients, _as_share(missing, "missing"), seed)
+    dealt = deal(task, clients, _as_share(missing, "missing"), seed)
     kappas = fading[:, np.newaxis, np.newaxis] * dealt.quality
 
     options = {"seed": seed, "threads": threads, "memory_limit": memory_limit}
     network = Network(width, task.X.shape[1], outputs=task.outputs, seed=seed)
-    clean = _View(task.X, task.y, task.ids, None)
-    federations = [_Federation(task, dealt, one, seed) for one in kappas]
+    clean = View(task.X, task.y, task.ids, None)
+    federations = [Federation(task, dealt, one, seed) for one in kappas]
     views = [clean, *(view for federation in federations for view in federation.members)]
-    step_size = min(_stable_step_size(view, network, options) for view in views)
-    training = _Training(network, step_size, steps, options)
+    step_size = min(stable_step_size(view, network, options) for view in views)
+    training = Training(network, step_size, steps, options)
 
     names = (
         "central, clean rows",
@@ -285,7 +280,7 @@ def federated_study(
                 if step % record_every == 0:
                     scores[:, f, m, step // record_every] = federation.scores(networks, threads)
                 report(step / steps)
-            features[f] += [_by_feature(one, network, task.X, threads) for one in networks]
+            features[f] += [by_feature(one, network, task.X, threads) for one in networks]
     report(1.0)
     movement, sensitivity = np.moveaxis(np.array(features), 2, 0)
     ended = len(names) - 1  # runs that end with one network
@@ -311,156 +306,6 @@ def federated_study(
         client_movement=movement[:, ended:],
         client_sensitivity=sensitivity[:, ended:],
     )
-
-
-# ------------------------------------------------------------------------------- who sees what
-
-
-class _Clients(NamedTuple):
-    """Who has which rows, and how well features arrive there; C clients.
-
-    ``owners`` (n + h,): the client of the row of each id, held-out ones too.  ``received`` (C, d) bool.
-    ``quality`` (C, d): the deviation of the channel over the largest one.
-    """
-
-    owners: np.ndarray
-    received: np.ndarray
-    quality: np.ndarray
-
-
-class _View(NamedTuple):
-    """Rows as whoever trains on them has them."""
-
-    X: np.ndarray
-    y: np.ndarray
-    ids: np.ndarray
-    mask: Mask | None
-
-
-class _Channels(Mask):
-    """Every row under its own client's mask, by the row's id."""
-
-    def __init__(self, masks, owners):
-        self.masks, self.owners = masks, owners
-
-    def _apply(self, X, ids, seed, stream, draw):
-        masked = np.empty_like(X)
-        for client, mask in enumerate(self.masks):
-            mine = self.owners[ids] == client
-            if mine.any():
-                masked[mine] = mask.sample(X[mine], seed=seed, draw=draw, row_ids=ids[mine], stream=stream)
-        return masked
-
-    def _spread(self, X):
-        raise NotImplementedError(
-            "the moments of a row depend on whose it is, and rows come here without ids"
-        )
-
-
-class _Federation:
-    """The clients at one fading strength: what they see, one by one and together."""
-
-    def __init__(self, task, clients, kappas, seed):
-        self.task = task
-        masks = [GaussianMask(kappa) for kappa in kappas]
-        channels = _Channels(masks, clients.owners)
-        owners, held_out_owners = clients.owners[task.ids], clients.owners[task.held_out_ids]
-        self.whole = _View(task.X * clients.received[owners], task.y, task.ids, channels)
-        self.members = []
-        for client, mask in enumerate(masks):
-            mine = owners == client
-            self.members.append(_View(self.whole.X[mine], task.y[mine], task.ids[mine], mask))
-        arriving, ids = task.held_out_X * clients.received[held_out_owners], task.held_out_ids
-        draws = [channels.sample(arriving, seed=seed, draw=draw, row_ids=ids) for draw in range(DRAWS)]
-        self.arriving_X, self.arriving_y = np.concatenate(draws), np.tile(task.held_out_y, DRAWS)
-        self.arriving_owners = np.tile(held_out_owners, DRAWS)
-
-    def scores(self, networks, threads):
-        """Score on held-out rows, the same through the channels, and loss on the rows to train on.
-
-        Of one network for all clients; or means over networks of one client each, who then sees the rows
-        that come through its own channel.
-        """
-        task, alone = self.task, len(networks) > 1
-        each = []
-        for client, network in enumerate(networks):
-            mine = self.arriving_owners == client if alone else slice(None)
-            measure = partial(clean_score, task, network, threads=threads)
-            _, clean = measure(task.held_out_X, task.held_out_y)
-            _, through_channels = measure(self.arriving_X[mine], self.arriving_y[mine])
-            loss, _ = measure(task.X, task.y)
-            each.append((clean, through_channels, loss))
-        return np.mean(each, axis=0)
-
-
-def _deal(task, count, missing, seed):
-    """Deal rows, features and channels to clients at random."""
-    rng = np.random.default_rng([seed, count])
-    owners = [rng.permutation(np.arange(len(rows)) % count) for rows in (task.X, task.held_out_X)]
-    dim = task.X.shape[1]
-    received = np.ones((count, dim), bool)
-    received[:, : int(missing * dim)] = False
-    return _Clients(np.concatenate(owners), rng.permuted(received, axis=1), rng.uniform(size=(count, dim)))
-
-
-# ------------------------------------------------------------------------------------ training
-
-
-class _Training(NamedTuple):
-    """How everybody trains; ``step_size`` is for the mean loss over the rows."""
-
-    network: Network
-    step_size: float
-    steps: int
-    options: dict
-
-    def rounds(self, views, every, *, average=False):
-        """Yield (steps done, networks) every so many steps: each view's own one, or [their average]."""
-        runs: list = [None] * len(views)
-        networks = [self.network] * len(views)
-        for done in range(every, self.steps + 1, every):
-            runs = [self._go_on(*of_one, done) for of_one in zip(views, runs, networks, strict=True)]
-            networks = [run.network for run in runs]
-            if average:
-                server = _average(networks, [len(view.X) for view in views])
-                networks = [server] * len(views)
-            yield done, [server] if average else networks
-
-    def _go_on(self, view, run, start, steps):
-        """Train from the weights of ``start``, where ``run`` stopped, until so many steps in all."""
-        return train(
-            view.X,
-            view.y,
-            network=self.network,
-            mask=view.mask,
-            row_ids=view.ids,
-            step_size=self.step_size / len(view.X),
-            steps=steps,
-            record_every=self.steps,
-            # A run that goes on counts its steps on, and so meets masks that are new.
-            resume=None if run is None else replace(run, network=start),
-            **self.options,
-        )
-
-
-def _average(networks, rows):
-    """The network of mean weights, where networks count by their rows."""
-    weights = np.average([network.weights() for network in networks], axis=0, weights=rows)
-    return Network.from_arrays(weights, networks[0].output_weights())
-
-
-def _stable_step_size(view, network, options):
-    """What ``train`` advises, on the mean loss over the rows."""
-    run = train(view.X, view.y, network=network, mask=view.mask, row_ids=view.ids, steps=1, **options)
-    return run.step_size * len(view.X)
-
-
-def _by_feature(network, initial, X, threads):
-    """(2, d): how far the weights of each feature have moved, and the root mean square of df/dx_k over X."""
-    W, a = (values.astype(np.float32) for values in (network.weights(), network.output_weights()))
-    active = activation_pattern(X, network=network, threads=threads).to_bool()
-    squares = sum(np.square((active * of_one) @ W) for of_one in a.reshape(len(W), -1).T) / len(W)
-    return np.linalg.norm(W - initial.weights(), axis=0), np.sqrt(squares.mean(axis=0))
 
 
 # -------------------------------------------------------------------------------------- checks
@@ -607,92 +452,6 @@ def _shown(study):
     return percent if study.classes else partial(number, digits=3)
 
 
-TEXT = """
-<p>{{ "{:,}".format(study.rows) }} rows of {{ study.data }} are dealt to {{ study.client_rows|length }}
-clients, such as stations with sensors. None of them has every feature: each lacks {{ "%.0f"|format(100 -
-100 * study.received.mean()) }}&nbsp;% of them, others for each, and they are 0 for it. The rest reaches it
-through channels that fade. Client <em>c</em> receives feature <em>k</em> multiplied by a normal random
-number <em>z</em>, a new one for every row and every step, whose mean is 1 and whose standard deviation
-&kappa;<sub><em>ck</em></sub> belongs to this client and this feature:</p>
-<div class="formula"><math display="block">
-<msub><mover><mi>x</mi><mo>~</mo></mover><mi>k</mi></msub><mo>=</mo>
-<msub><mi>x</mi><mi>k</mi></msub><msub><mi>z</mi><mi>k</mi></msub><mo>,</mo><mspace width="1.2em"/>
-<msub><mi>z</mi><mi>k</mi></msub><mo>~</mo><mi>N</mi><mrow><mo>(</mo><mn>1</mn><mo>,</mo>
-<msubsup><mi>&kappa;</mi><mrow><mi>c</mi><mi>k</mi></mrow><mn>2</mn></msubsup><mo>)</mo></mrow><mo>.</mo>
-</math></div>
-<p>That is a Gaussian input mask with a strength of its own for each feature. The strengths are random
-numbers between 0 and the <em>fading</em>, so that every client hears some features well and others
-badly.</p>
-<p>The clients want to train one network, and to keep their rows to themselves. In <em>federated
-averaging</em> a server sends its weights to all clients; each takes some steps of gradient descent on its
-own rows <em>i</em>; the server replaces its weights by the average of theirs, where a client counts by its
-number of rows <em>n</em><sub><em>c</em></sub> out of <em>n</em>. That is one round.</p>
-<div class="formula"><math display="block">
-<msub><mi>W</mi><mi>c</mi></msub><mo>&larr;</mo><msub><mi>W</mi><mi>c</mi></msub><mo>&minus;</mo>
-<mfrac><mi>&eta;</mi><msub><mi>n</mi><mi>c</mi></msub></mfrac>
-<munder><mo>&sum;</mo><mrow><mi>i</mi><mspace width="0.3em"/><mtext>of</mtext><mspace
-width="0.3em"/><mi>c</mi></mrow>
-</munder><mo>&nabla;</mo><mfrac><mn>1</mn><mn>2</mn></mfrac>
-<msup><mrow><mo>|</mo><mi>f</mi><mrow><mo>(</mo><msub><mover><mi>x</mi><mo>~</mo></mover><mi>i</mi></msub><mo>)</mo></mrow>
-<mo>&minus;</mo><msub><mi>y</mi><mi>i</mi></msub><mo>|</mo></mrow><mn>2</mn></msup>
-<mspace width="1.5em"/><mtext>some steps long, then</mtext><mspace width="1.5em"/>
-<mi>W</mi><mo>&larr;</mo><munder><mo>&sum;</mo><mi>c</mi></munder>
-<mfrac><msub><mi>n</mi><mi>c</mi></msub><mi>n</mi></mfrac><msub><mi>W</mi><mi>c</mi></msub>
-</math></div>
-<p>With a single step in each round this is gradient descent on the sum of the losses of all clients: what
-one machine would do that had all rows as the clients see them, to the rounding of the weights. With more
-steps in a round there are fewer messages, and in between each client goes after its own rows. All runs
-start from the same {{ study.width }} neurons and take {{ study.recorded_steps[-1] }} gradient steps of the
-same size; in each of them a row meets the same mask at the same step.</p>
-<figure>
-{{ image("federated-steps", "Held-out score over the steps, on clean rows and through the channels") }}
-<figcaption><b>Over the steps</b>, at &kappa; up to {{ "%g"|format(study.fading[study.shown]) }}: {{
-study.score_name }} on {{ "{:,}".format(study.held_out) }} rows held out. Left: the rows as they are, with
-all their features. Right: the same rows as they reach one of the clients. A federated run has a point
-where a round ends. <em>Look for:</em> averaging every few steps, which stays beside central training on
-the same views; averaging rarely, which needs more steps, since a client that has fitted its own rows has
-nothing left to do; and clients alone, which do well on what they are used to and badly on complete
-rows.</figcaption>
-</figure>
-<figure>
-{{ image("federated-fading", "Held-out score in the end against the strength of the fading") }}
-<figcaption><b>Against the fading</b>, after the last step; at 0 nothing fades, and features are only
-missing. <em>Look for:</em> on the left, how little fading in training costs on clean rows, if anything;
-on the right, how the network falls that was trained on clean rows and has never met a channel. Where
-fading is strong, a client alone may do better through its own channel than the one network, which has to
-serve all of them and cannot know whose row it sees.</figcaption>
-</figure>
-<figure>
-{{ image("federated-features", "Movement and sensitivity of each feature against its kappa") }}
-<figcaption><b>Feature by feature</b>, at &kappa; up to {{ "%g"|format(study.fading[-1]) }}, relative to
-what becomes of the same feature in training on clean rows. Dots: a feature at a client that trains alone.
-Large points: a feature of the one network, at the root mean square of its &kappa; over the clients that have
-it. Left: how far its weights have moved. Right: the root mean square of
-&part;<em>f</em>/&part;<em>x</em><sub><em>k</em></sub>, by how much the outputs depend on it. <em>Look
-for:</em> on the right, a network that relies on what arrives: the worse the channel, the less it depends
-on the feature. On the left, that it has to learn this: the weights of a feature that fades move further.
-Those of a feature that is missing do not move at all. So they keep the influence that random weights gave
-them, which is why clients alone fail on complete rows.</figcaption>
-</figure>
-<p>The mean of the loss over the masks says why. It is the loss of the mean output plus half the variance
-of the output, and this, to the first order in &kappa;<sup>2</sup>, is a penalty on the dependence on what
-fades:</p>
-<div class="formula"><math display="block">
-<mfrac><mn>1</mn><mn>2</mn></mfrac><munder><mo>&sum;</mo><mi>k</mi></munder>
-<msubsup><mi>&kappa;</mi><mrow><mi>c</mi><mi>k</mi></mrow><mn>2</mn></msubsup>
-<msubsup><mi>x</mi><mi>k</mi><mn>2</mn></msubsup>
-<msup><mrow><mo>|</mo><mfrac><mrow><mo>&part;</mo><mi>f</mi></mrow>
-<mrow><mo>&part;</mo><msub><mi>x</mi><mi>k</mi></msub></mrow></mfrac><mo>|</mo></mrow><mn>2</mn></msup><mo>.</mo>
-</math></div>
-<p><b>What this does not show.</b> Rows are dealt at random: clients differ in what they receive, not in
-what happens to them, and where they do, rare averaging can cost more. All clients take part in every
-round. Nobody is protected by it: weights can tell about the rows behind them. At the same number of steps,
-rare averaging looks worse than where messages are what is scarce. And this is one draw of the network, the
-channels and the dealing{% if study.classes %}, and an accuracy on so many rows has a standard error of up
-to {{ "%.1f"|format(50 / study.held_out ** 0.5) }}&nbsp;%{% endif %}: small differences between the lines
-mean nothing.</p>
-"""
-
 PART = Part(
     name="federated",
     title="Clients whose features fade",
@@ -701,6 +460,5 @@ PART = Part(
     figures=figures.figures,
     findings=_findings,
     table=_table,
-    text=TEXT,
     seconds=(11, 70),
 )

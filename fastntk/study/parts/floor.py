@@ -207,43 +207,6 @@ def _table(study):
     return headings, [[line(p, k) for k in range(len(study.kappas))] for p in range(len(study.problems))]
 
 
-TEXT = """
-<p>Fresh masks at every step are noise that never ends, so the loss falls to a floor instead of to zero.
-Near it a step is
-linear: the error of mode <em>a</em> shrinks by 1&nbsp;&minus;&nbsp;&eta;&lambda;<sub><em>a</em></sub> and
-receives the noise of the
-masked outputs, of variance <em>V</em>. Its stationary covariance gives</p>
-<div class="formula">{{ formulas.FLOOR|safe }}</div>
-<p>where the first part is the clean loss at the mean weights: masks move the weights to where the
-<em>masked</em> outputs
-fit. It does not depend on the step size; the second does. A weak mask has <em>V</em> proportional to
-&kappa;&sup2;, so one
-might expect a floor proportional to &kappa;&sup2;.</p>
-<figure>
-{{ image("floor", "Floor of the loss against kappa, measured and predicted, and over kappa squared") }}
-<figcaption><b>Left: the floor against &kappa;</b>, points measured over the last
-{{ "{:,}".format((0.4 * study.steps)|int) }} of
-{{ "{:,}".format(study.steps) }} steps, lines predicted at the mean weights of that time. Two problems are
-one
-({{ study.rows[0] }} rows of norm 1, width {{ study.widths[0] }}) at step sizes {{ study.step_sizes[0] }}
-and
-{{ study.step_sizes[1] }}; the third is the paper's ({{ study.rows[2] }} rows of standard normal entries,
-width
-{{ study.widths[2] }}, step size {{ study.step_sizes[2] }}). <b>Right: the same over &kappa;&sup2;.</b>
-<em>Look for:</em> points on the
-lines; and lines on the right that are not level: the floor is <em>not</em> simply proportional to
-&kappa;&sup2;. While it
-rises with &kappa;, training moves to where the outputs vary less, the more so the stronger the mask; and
-the part of the
-mean weights grows faster than &kappa;&sup2;. <em>Where theory fails:</em> it is given the network in the
-middle of the plateau;
-which one training arrives at, it does not know.{% if study.steps < 3000 %} And after so few steps the
-loss of the
-paper's problem is still falling at the weakest masks, so its last points on the right rise for want of
-training.{% endif %}</figcaption>
-</figure>
-"""
-
 PART = Part(
     name="floor",
     title="The floor against the strength of the mask",
@@ -252,6 +215,5 @@ PART = Part(
     figures=figures.figures,
     findings=_findings,
     table=_table,
-    text=TEXT,
     seconds=(14, 120),
 )

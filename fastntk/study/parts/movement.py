@@ -154,24 +154,6 @@ def _table(study):
     return headings, groups
 
 
-TEXT = """
-<p>The wider a network, the less each neuron has to move for the outputs to change by as much: each has a
-share of
-width<sup>&minus;1/2</sup> in them. Networks of growing width learn one synthetic problem
-({{ study.rows }} rows of
-{{ study.dim }} features, {{ study.steps }} steps).</p>
-<figure>
-{{ image("movement", "Movement of the weights and flipped activations against width") }}
-<figcaption><b>How far training moves.</b> Left: the neuron that moved farthest. Right: the share of the
-activations that are
-not what they were. <em>Look for:</em> lines parallel to the black one, whatever the mask: the kernel of a
-wide network is
-made of activations and stays what it was. <em>Where theory fails:</em> masks keep the weights moving,
-slowly, as long as
-training goes on.</figcaption>
-</figure>
-"""
-
 PART = Part(
     name="movement",
     title="How far training moves the weights",
@@ -180,6 +162,5 @@ PART = Part(
     figures=figures.figures,
     findings=_findings,
     table=_table,
-    text=TEXT,
     seconds=(6, 90),
 )

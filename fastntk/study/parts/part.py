@@ -30,7 +30,7 @@ class Part:
     Attributes
     ----------
     name : str
-        What the command line calls it.
+        What the command line calls it; pages/parts/NAME.html is its section, with its numbers as ``study``.
     title : str
         The heading of its section.
     numbers : type
@@ -42,8 +42,6 @@ class Part:
         Two or three, for the head of the page.
     table : numbers -> (headings, groups of rows)
         Texts; a group is a list of rows that belong together.
-    text : str
-        Its section of the page (Jinja2), which sees ``study`` (the numbers), ``table`` and the macros.
     seconds : (float, float)
         What it takes on two cores, by default and with --full: its share of the progress bar.
     """
@@ -55,7 +53,6 @@ class Part:
     figures: Callable
     findings: Callable
     table: Callable
-    text: str
     seconds: tuple[float, float]
 
 

@@ -4,8 +4,6 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm
-from sklearn.metrics import roc_auc_score, roc_curve
 
 from ... import validation
 from ...datasets import load, preprocess
@@ -15,6 +13,7 @@ from ...masks import GaussianMask
 from ...network import Network
 from ...training import train
 from ..table import percent
+from .membership import MEASURES, attack_scores, complementary_halves, found_at, measures
 from .part import Part, stages
 
 SIZES = {
@@ -34,9 +33,7 @@ SIZES = {
     },
 }
 BUILT_IN = "digits"
-FALSE_ALARM_RATE = 0.01  # at which the share of the trained rows that are found is given: "1 %" in the texts
 ROC_RATES = np.geomspace(1e-3, 1, 121)
-MEASURES = ("auc", "threshold_auc", "found", "unseen_accuracy", "seen_accuracy")
 
 
 @dataclass(frozen=True)
@@ -223,12 +220,6 @@ def privacy_study(
     )
 
 
-def complementary_halves(models, rows, rng):
-    """(models, rows) bool: random halves of the rows, each followed by its complement."""
-    halves = rng.permuted(np.tile(np.arange(rows) < rows // 2, (models // 2, 1)), axis=1)
-    return np.stack([halves, ~halves], axis=1).reshape(models, rows)
-
-
 class _Population(NamedTuple):
     """Networks to train: each has its rows, and with its seed its masks."""
 
@@ -257,98 +248,6 @@ class _Population(NamedTuple):
         return f
 
 
-# ------------------------------------------------------------------------------------ the attack
-
-
-def attack_scores(scores, members):
-    """Log likelihood ratios that a row was trained on: LiRA, each model in turn the target.
-
-    A row's scores are taken to be normal, with one mean over the models that were trained on it and another
-    over the others.  The two variances are means over all rows: of a single one, few models know little.  The
-    target and its complement are left out, so the two means come from equally many models, and where nothing
-    leaks neither side is favoured.
-
-    Parameters
-    ----------
-    scores : (M, n) real array
-        A number for each model and row that membership moves.
-    members : (M, n) bool array
-        Which rows a model was trained on.  M is even and at least 6; models 2j and 2j + 1 share no row and
-        have all of them together.
-
-    Returns
-    -------
-    (M, n) float64
-        The larger, the more it seems that the row was trained on.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what it was and what it may be.
-
-    Notes
-    -----
-    Source: N. Carlini et al., Membership Inference Attacks From First Principles, IEEE S&P 2022
-    (arXiv 2112.03570): the online attack, with variances over all rows, as there for few models.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastntk.study.parts.privacy import attack_scores
-    >>> members = np.array([[True, False], [False, True]] * 3)
-    >>> scores = members + 0.1 * np.random.default_rng(0).standard_normal((6, 2))
-    >>> ratios = attack_scores(scores, members)
-    >>> bool(ratios[members].min() > ratios[~members].max())
-    True
-    """
-    scores = validation.as_matrix(scores, "scores", dtype=np.float64)
-    members = _as_members(members, scores.shape)
-    ratios = np.empty_like(scores)
-    for first in range(0, len(scores), 2):
-        targets = slice(first, first + 2)
-        others, trained = np.delete(scores, targets, axis=0), np.delete(members, targets, axis=0)
-        inside = _log_density(scores[targets], others, trained)
-        ratios[targets] = inside - _log_density(scores[targets], others, ~trained)
-    return ratios
-
-
-def _log_density(at, scores, those):
-    """Of the normal distribution of each row's scores in ``those`` models, (2, n)."""
-    variance = scores.var(axis=0, ddof=1, where=those).mean()
-    if variance == 0:
-        raise ValueError("scores are the same for all models of a kind, in every row; they must vary.")
-    return norm.logpdf(at, scores.mean(axis=0, where=those), np.sqrt(variance))
-
-
-def measures(members, scores, correct):
-    """The MEASURES of models with these scores and right answers (M, n), and their standard errors.
-
-    A jackknife over pairs of complementary models.  A pair is taken from the targets and from the attacker:
-    attacks that share shadow models are not independent, and their scatter alone is too small an error.
-    """
-
-    def of(models):
-        who, right = members[models], correct[models]
-        ratios = attack_scores(scores[models], who)
-        return [
-            roc_auc_score(who.ravel(), ratios.ravel()),
-            roc_auc_score(who.ravel(), scores[models].ravel()),
-            found_at(FALSE_ALARM_RATE, who, ratios),
-            right[~who].mean(),
-            right[who].mean(),
-        ]
-
-    models = np.arange(len(members))
-    without = np.array([of(np.delete(models, [first, first + 1])) for first in models[::2]])
-    return of(models), np.sqrt((len(without) - 1) * without.var(axis=0))
-
-
-def found_at(rates, members, ratios):
-    """The largest true positive rates that go with false positive rates of at most ``rates``."""
-    false, true, _ = roc_curve(members.ravel(), ratios.ravel(), drop_intermediate=False)
-    return true[np.searchsorted(false, rates, side="right") - 1]
-
-
 # ------------------------------------------------------------------------------------ checks
 
 
@@ -373,21 +272,6 @@ def _as_models(models):
     if validation.as_count(models, "models", low=8) % 2:
         raise ValueError(f"models is {models}; it must be even: models come in complementary pairs.")
     return models
-
-
-def _as_members(members, shape):
-    """The bool array that :func:`attack_scores` describes."""
-    members = validation.as_array(members, "members")
-    if members.dtype != bool or members.shape != shape:
-        raise ValueError(
-            f"members is {members.dtype} of shape {members.shape}; it must be bool, of the shape of scores, "
-            f"{shape}."
-        )
-    if len(members) < 6 or len(members) % 2:
-        raise ValueError(f"members has {len(members)} models; it must have an even number, at least 6.")
-    if (members[::2] == members[1::2]).any():
-        raise ValueError("members has a row in both or none of models 2j and 2j + 1; it must be in one.")
-    return members
 
 
 # ------------------------------------------------------------------------------------ the part
@@ -462,74 +346,6 @@ def _table(study):
     return headings, [[line(k, c) for c in range(len(study.checkpoints))] for k in range(len(study.kappas))]
 
 
-def _normal(kind):
-    """MathML of the density of a score where the row was (in) or was not (out) trained on."""
-    return f"""<mrow><mi mathvariant="script">N</mi><mo>(</mo><mi>&phi;</mi><mo>;</mo>
-<msub><mi>&mu;</mi><mtext>{kind}</mtext></msub><mo>(</mo><mi>x</mi><mo>)</mo><mo>,</mo>
-<msubsup><mi>&sigma;</mi><mtext>{kind}</mtext><mn>2</mn></msubsup><mo>)</mo></mrow>"""
-
-
-RATIO = f"""<math display="block">
-<mi mathvariant="normal">&Lambda;</mi><mo>(</mo><mi>x</mi><mo>)</mo><mo>=</mo>
-<mi>log</mi><mspace width="0.2em"/><mfrac>{_normal("in")}{_normal("out")}</mfrac>
-<mo>,</mo><mspace width="1.2em"/><mi>&phi;</mi><mo>=</mo><mo>&minus;</mo>
-<mi>log</mi><mspace width="0.2em"/><mfrac><mn>1</mn><mn>2</mn></mfrac>
-<msup><mrow><mo>|</mo><mi>f</mi><mo>(</mo><mi>x</mi><mo>)</mo><mo>&minus;</mo><mi>y</mi><mo>|</mo></mrow>
-<mn>2</mn></msup></math>"""
-
-TEXT = (
-    """
-<p>Someone has a row of data and may ask a trained network about it. Can they tell whether the network was
-trained on that row? This is called membership inference. A network that fits its rows exactly gives them
-away: its loss is near zero on them and on no others. Under masks, {{ formulas.MASKED|safe }}, training never
-sees a row as it is, and noise that never ends keeps it from fitting any of them exactly.</p>
-<p>The attack is the likelihood-ratio attack of Carlini et al. (2022). The attacker trains networks of their
-own, called shadow models, in the same way on random halves of the rows, so that every row has networks that
-saw it and as many that did not. How well a network does on a row is a score &phi;, with means
-&mu;<sub>in</sub>(<em>x</em>) and &mu;<sub>out</sub>(<em>x</em>) over the two kinds (and one variance of each
-kind for all rows). The network under attack gives the row a score, too; which of two normal distributions
-makes it likelier?</p>
-<div class="formula">"""
-    + RATIO
-    + """</div>
-<p><em>AUC</em>, the area under the ROC curve, is how often &Lambda; is larger for a row that was trained on
-than for one that was not: 0.5 is guessing, 1 is certainty. For comparison, the simplest attack needs no
-shadow models: it puts one threshold on the loss, for all rows.</p>
-<p>For each &kappa;, {{ study.models }} networks of {{ "{:,}".format(study.width) }} neurons are trained on
-halves of {{ study.rows }} rows{% if study.data %} of {{ study.data }}{% endif %} ({{ study.features }}
-features, {{ study.classes }} classes), each from weights and with masks of its own. Each in turn is under
-attack, and the others are the shadow models, save the one on the complementary half. The step size is {{
-"%.3g"|format(study.step_size) }} for all &kappa;; every step takes all rows, so steps are epochs.{% if
-study.note %} {{ study.note }}{% endif %}</p>
-<figure>
-{{ image("privacy-steps", "AUC of two attacks, and accuracy on unseen rows, over the steps for each kappa") }}
-<figcaption><b>Over the steps:</b> both attacks, and the accuracy on rows, as they are, that a network was not
-trained on. Bands: &plusmn;&nbsp;2 standard errors over networks and halves (a jackknife). <em>Look for:</em>
-attacks that do better the longer training lasts, and how much of that a mask takes away. Where there is
-little to find, the simple attack can be ahead: the mean scores of a row, over {{ study.models // 2 - 1 }}
-networks of each kind, are too uncertain then.</figcaption>
-</figure>
-<figure>
-{{ image("privacy-trade", "AUC against accuracy on unseen rows; rows found against false alarms") }}
-<figcaption><b>Left: privacy against accuracy.</b> Small points are the checkpoints, large ones the last of
-them, with &plusmn;&nbsp;2 standard errors. A mask also slows training down, which alone makes an attack
-harder, so compare at equal accuracy. <em>Look for:</em> lines of stronger masks below the others: at the same
-accuracy they give away less than stopping earlier does. <b>Right: the attack by likelihood ratios in
-detail</b>, after {{ "{:,}".format(study.checkpoints[-1]) }} steps: the share of the trained rows that is
-found, against the share of the others that is wrongly accused. <em>Look for:</em> the left end, where hardly
-any row is wrongly accused. There are {{ "{:,}".format(study.unseen_pairs) }} pairs of a network and a row
-that it was not trained on, so 1&nbsp;% are {{ study.unseen_pairs // 100 }} false alarms; further to the left
-a handful decides.</figcaption>
-</figure>
-<p class="notice"><b>This is no guarantee, and no differential privacy.</b> It measures what one attack finds:
-that much leaks at least. With more shadow models, by asking about a row in many variations, or from the
-weights, others may find more. AUC is an average: single unusual rows can be exposed where it is near 0.5.
-Differential privacy bounds every attack on every row; no such bound follows from these masks. And the numbers
-belong to this kind of network, these rows and this many steps: the standard errors do not cover the choice of
-the rows.</p>
-"""
-)
-
 PART = Part(
     name="privacy",
     title="Can one tell that a row was trained on?",
@@ -538,6 +354,5 @@ PART = Part(
     figures=figures.figures,
     findings=_findings,
     table=_table,
-    text=TEXT,
     seconds=(15, 120),
 )

@@ -212,29 +212,6 @@ def _table(study):
     return headings, groups
 
 
-TEXT = """
-<p>While a wide network hardly moves, it is a linear function of its weights, and training it is a linear
-equation that can
-be solved for any number of steps, on rows that it has never seen too:</p>
-<div class="formula">{{ formulas.REGIME|safe }}</div>
-<p>Under masks, training descends the mean loss over all of them: that of a data set in which every row
-appears under each
-of many masks, here {{ study.draws }}. {{ study.rows }} rows are trained on, as many are held out; width
-{{ "{:,}".format(study.width) }}.</p>
-<figure>
-{{ image("regime", "Losses over the steps, and outputs against their prediction") }}
-<figcaption><b>Left and middle: losses over the steps</b>, on a logarithmic axis of steps, on the rows
-trained on (means over
-{{ study.runs }} runs with masks of their own) and on rows held out (of the mean outputs). <b>Right:
-outputs after the last
-step</b>, predicted against measured; filled: rows trained on, open: rows held out. <em>Look for:</em>
-points on the dashed
-lines. <em>Where theory fails:</em> late under strong masks: so few masks are memorised a little, and the
-noise of masks keeps
-weights moving, further from the start than a linear function reaches.</figcaption>
-</figure>
-"""
-
 PART = Part(
     name="regime",
     title="The kernel regime, on rows it has not seen",
@@ -243,6 +220,5 @@ PART = Part(
     figures=figures.figures,
     findings=_findings,
     table=_table,
-    text=TEXT,
     seconds=(8, 100),
 )

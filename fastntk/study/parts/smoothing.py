@@ -252,43 +252,6 @@ def _table(study):
     return headings, [rows]
 
 
-TEXT = """
-<p>A neuron sees the input entry by entry multiplied by random numbers, {{ formulas.MASKED|safe }} with
-<em>c</em> normal of
-mean 1 and standard deviation &kappa;. What reaches its ReLU is then normal too: its mean is the value
-<em>z</em>&nbsp;= <em>w</em>&middot;<em>x</em> without the mask, its deviation
-<em>s</em>&nbsp;= &kappa;&nbsp;|<em>w</em>&nbsp;&#8728;&nbsp;<em>x</em>|. So the mean of the masked ReLU
-is known exactly,
-and so is the probability that a mask switches the neuron:</p>
-<div class="formula">{{ formulas.SMOOTHED_RELU|safe }}</div>
-<p>The proxy keeps the first term, <em>z</em>&nbsp;&Phi;(<em>z</em>/<em>s</em>). It lies below the ReLU
-where the mean lies
-above, so it is never closer to the mean than the ReLU without any smoothing.</p>
-<figure>
-{{ image("smoothing-curves", "Smoothed ReLU, exact, proxy and simulated, for several kappa") }}
-<figcaption><b>The smoothed ReLU</b> of a neuron of deviation <em>s</em>&nbsp;= &kappa;, against its
-preactivation <em>z</em>.
-Points: means over {{ "{:,}".format(study.draws) }} masks. <em>Look for:</em> points on the solid line at
-every &kappa;;
-the dashed proxy, which dips below zero on the left and below the ReLU on the right.</figcaption>
-</figure>
-<figure>
-{{ image("smoothing-gaps", "Distance to the simulated mean against kappa; the mean loss in two parts") }}
-<figcaption><b>Left: how far off each is</b>, root mean square over {{ study.neurons }} random neurons on
-unit inputs of
-{{ study.dim }} features, in units of the spread of their preactivations. The shaded band is what
-simulation cannot see.
-<em>Look for:</em> the closed form inside the band. <b>Right: the mean loss</b> of a network of
-{{ study.width }} neurons on
-{{ study.rows }} rows, simulated (points) and as the sum of a smoothed mean squared error and a
-regulariser that does not
-depend on the answers (bars). <em>Look for:</em> points at the top of the bars; and the mean squared error
-of the proxy
-(dashes), beside which nothing of the kind is left over.</figcaption>
-</figure>
-<div class="formula">{{ formulas.EXPECTED_LOSS|safe }}</div>
-"""
-
 PART = Part(
     name="smoothing",
     title="The ReLU under a mask",
@@ -297,6 +260,5 @@ PART = Part(
     figures=figures.figures,
     findings=_findings,
     table=_table,
-    text=TEXT,
     seconds=(5, 40),
 )

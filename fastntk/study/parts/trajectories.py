@@ -302,49 +302,6 @@ def _table(study):
     return headings, [[line(p, k) for k in range(len(study.kappas))] for p in range(2)]
 
 
-TEXT = """
-<p>A network of {{ study.width }} neurons learns {{ "{:,}".format(study.rows) }} rows of {{ study.dim }}
-features from a small
-network, its teacher, by gradient descent on all rows with fresh masks at every step. How its clean loss
-should go is
-predicted from the initial network alone. Along each eigenvector of the tangent kernel, of eigenvalue
-&lambda;, a step of size
-&eta; leaves 1&nbsp;&minus;&nbsp;&eta;&lambda; of the error; what the masks shift and the noise of fresh
-masks stay:</p>
-<div class="formula">{{ formulas.TRANSIENT|safe }}</div>
-<p>with <em>b</em> the mean change that masks make in the outputs and <em>V</em> their variance. It
-converges where
-&eta; times the largest eigenvalue of the <em>masked</em> kernel stays below 2 (in practice 2.4); &eta; is
-{{ study.step_sizes[0] }} for rows of norm 1 and {{ study.step_sizes[1] }} for rows of standard normal
-entries, for every &kappa;.</p>
-<figure>
-{{ image("training-narrow", "Clean loss over the steps for several mask strengths, with predictions") }}
-<figcaption><b>Losses over {{ "{:,}".format(study.step_count) }} steps.</b> Solid: measured on the rows as
-they are. Dashed: the
-formula, from the initial network. Triangles at the right end: the same theory at the network that
-training arrived at.
-<em>Look for:</em> a fall at the same rates whatever the mask, then floors that rise with &kappa;;
-triangles at the ends of
-the lines; a cross where step size times eigenvalue is above 2.4. <em>Where theory fails:</em>
-{{ study.width }} neurons move far
-from where they started, to where masks matter less: so the dashed lines end too high, several times for
-strong masks. And
-on rows of norm 1 the small eigenvalues are slow: without a mask the loss is still falling, which is no
-floor.</figcaption>
-</figure>
-{% if study.wide_kappas|length %}
-<figure>
-{{ image("training-wide", "Clean loss of wider networks over the steps, with the kernel regime") }}
-<figcaption><b>Wider networks</b> on rows of norm 1. Dashed: the formula, at the initial network of
-{{ "{:,}".format(study.wide_widths[-1]) }} neurons. <em>Look for:</em> curves of different widths that
-come together, and onto the dashed
-line while they fall. <em>Where theory fails:</em> the kernel of a wide network stays what it was, and yet
-masks make the
-weights drift, slowly, to where the outputs vary less: the floor sinks below the dashed line.</figcaption>
-</figure>
-{% endif %}
-"""
-
 PART = Part(
     name="training",
     title="Losses over the steps",
@@ -353,6 +310,5 @@ PART = Part(
     figures=figures.figures,
     findings=_findings,
     table=_table,
-    text=TEXT,
     seconds=(20, 300),
 )

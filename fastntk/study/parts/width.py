@@ -93,7 +93,7 @@ def _save_data(folder, X, dataset):
         data["target"] = dataset.target
     if dataset.class_names is not None:
         data["class_names"] = np.array(dataset.class_names)
-    np.savez(folder / "data.npz", **data)
+    np.savez(folder / "rows.npz", **data)
 
 
 def _findings(part):
@@ -119,82 +119,6 @@ def _table(part):
     return table.HEADINGS, table.groups(part.kernel)
 
 
-TEXT = """
-<p>With more and more neurons the tangent kernel of a random network,</p>
-<div class="formula">{{ formulas.KERNEL|safe }}</div>
-<p>tends to the arc-cosine kernel at the same masked inputs, and how far a finite network is from it, in
-mean square over
-random weights, is known exactly:</p>
-<div class="formula">{{ formulas.LIMIT|safe }}</div>
-<div class="formula">{{ formulas.PREDICTION|safe }}</div>
-<p>The kernels here are those of {{ study.data }}, {{ "{:,}".format(study.kernel.rows) }} rows of
-{{ "{:,}".format(study.kernel.features) }} features ({{ rows_as[study.preprocessing] }}), one draw of the
-masks. Every activation is
-the sign of an exact real number, and every count an exact integer.</p>
-{% set several = study.kernel.kappas|length > 1 %}
-<figure>
-{{ image("width-distance", "Distance to the limit against width, and over its prediction") }}
-<figcaption><b>Distance to the infinite-width kernel.</b> Left: Frobenius distance, relative to the norm
-of the limit (points
-are set slightly apart so that all can be seen). Lines are the exact prediction, a mean over random
-networks; the shading
-shows where 95&nbsp;% of them are (an estimate). Right: measured over predicted distance. <em>Look
-for:</em> points that
-follow the lines and lie within the shading{% if several %}. All &kappa; at one width share their neurons,
-so these points
-move together{% endif %}.</figcaption>
-</figure>
-<figure>
-{{ image("width-eigenvalues", "Smallest and largest eigenvalue of the kernel against width") }}
-<figcaption><b>Extreme eigenvalues.</b> Points: the kernel of each width. Dashed: the limit at the same
-masked inputs. The
-smallest sets how slowly gradient descent fits the hardest direction, the largest how big its step may be.
-<em>Look for:</em>
-the width at which the points reach the dashed line{% if several %}, and how the mask moves the smallest
-eigenvalue{% endif %}.</figcaption>
-</figure>
-<figure>
-{{ image("width-kernels", "Heat maps of the kernels and of their differences from the limit") }}
-<figcaption><b>The kernels at width {{ "{:,}".format(study.kernel.widths[-1]) }}</b>{% if study.target %},
-rows and columns sorted by
-{{ study.target }}{% endif %}. Top: the kernel. Bottom: kernel minus limit, on its own scale. A pixel is
-the mean over a block of
-entries. <em>Look for:</em> blocks of similar rows{% if several %} that fade as &kappa; grows while the
-diagonal
-stays{% endif %}; below, differences that are small beside the kernel.</figcaption>
-</figure>
-<figure>
-{{ image("width-ridge", "Mean entry on and off the diagonal against kappa; all eigenvalues") }}
-<figcaption><b>What the mask adds.</b> Left: a row shares its mask with itself alone, so the mask raises
-the diagonal by the
-factor 1&nbsp;+&nbsp;&kappa;&sup2; and leaves the mean of the rest nearly where it was: a ridge. Right:
-all eigenvalues, the
-largest first. <em>Look for:</em> diagonal points on the line{% if several %}, and a tail of small
-eigenvalues that rises with
-&kappa;{% endif %}. <em>Where it misleads:</em> the ridge does not make training faster. What contracts
-the error is the kernel
-between independently masked rows, which has no ridge and whose small eigenvalues fall as &kappa;
-grows.</figcaption>
-</figure>
-<p><em>distance</em>: Frobenius norm of kernel minus limit. <em>predicted</em>: the square root of its
-exact mean square.
-<em>ratio</em>: distance over predicted; <em>95&nbsp;% range</em>: where it is for 95&nbsp;% of random
-networks (an estimate).
-<em>relative</em>: distance over the norm of the limit. <em>seconds</em>: wall time of the kernel; the
-first includes loading
-or compiling the code. Eigenvalues are those of the kernel as it is, not divided by the number of rows.
-{{ kept_kernels[study.kept]|safe }} The last kernel comes back with the same bits, and its limit to
-rounding, with</p>
-<pre><code>import numpy as np, fastntk as fn
-
-X = np.load("data.npz")["X"]
-mask = fn.GaussianMask({{ study.kernel.kappas[-1] }})
-net = fn.Network(width={{ study.kernel.widths[-1] }}, dim={{ study.kernel.features }},
-seed={{ study.kernel.seed }})
-K = fn.ntk(X, network=net, mask=mask, seed={{ study.kernel.seed }})
-K_limit = fn.ntk_limit(X, mask=mask, draws=1, seed={{ study.kernel.seed }})</code></pre>
-"""
-
 PART = Part(
     name="width",
     title="The kernel, from finite to infinite width",
@@ -203,6 +127,5 @@ PART = Part(
     figures=figures.figures,
     findings=_findings,
     table=_table,
-    text=TEXT,
     seconds=(14, 40),
 )
