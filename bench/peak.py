@@ -1,4 +1,4 @@
-"""The fp32 multiply-add peak of the cores in use: independent chains of vector fma, nothing else."""
+"""The multiply-add peak of the cores in use: independent chains of vector fma, nothing else."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -8,7 +8,7 @@ import numpy as np
 
 from fastntk.kernels.cpu.compiling import compiled
 from fastntk.kernels.cpu.paths import chosen_path
-from fastntk.kernels.cpu.simd import f32, vector_kernel
+from fastntk.kernels.cpu.simd import f32, f64, vector_kernel
 
 from .interleave import CORES
 
@@ -16,25 +16,25 @@ CHAINS = 12  # more than latency times issue width of any current core, fewer th
 
 
 @vector_kernel
-def multiply_add_chains(emit, lanes, chains, steps, values):
+def multiply_add_chains(emit, lanes, itemsize, chains, steps, values):
     """values[c] <- values[c] * values[chains] + values[chains + 1], ``steps`` times for each chain c."""
-    bytes_each = 4 * lanes
-    factor, term = (emit.load(f32(lanes), values, bytes_each * (chains + i)) for i in range(2))
+    vector, bytes_each = (f32 if itemsize == 4 else f64)(lanes), itemsize * lanes
+    factor, term = (emit.load(vector, values, bytes_each * (chains + i)) for i in range(2))
 
     def step(_, sums):
         return [emit.fma(total, factor, term) for total in sums]
 
-    sums = emit.loop(steps, [emit.load(f32(lanes), values, bytes_each * c) for c in range(chains)], step)
+    sums = emit.loop(steps, [emit.load(vector, values, bytes_each * c) for c in range(chains)], step)
     for c, total in enumerate(sums):
         emit.store(total, values, bytes_each * c)
 
 
 @cache
-def make_peak(lanes):
-    """The kernel peak(steps, values): values ((CHAINS + 2), lanes) float32."""
+def make_peak(lanes, itemsize=4):
+    """The kernel peak(steps, values): values (CHAINS + 2, lanes) of float32, or float64 if itemsize is 8."""
 
     def peak(steps, values):
-        multiply_add_chains(lanes, CHAINS, steps, values.ctypes.data)
+        multiply_add_chains(lanes, itemsize, CHAINS, steps, values.ctypes.data)
 
     return compiled(peak)
 
@@ -44,12 +44,13 @@ def operations(lanes, steps):
     return 2 * lanes * CHAINS * steps
 
 
-def peak_turn(multiply_adds, quick=False):
-    """A turn for ``interleave_turns``: seconds of so many fp32 multiply-adds at the peak of the cores."""
-    lanes = chosen_path().lanes
+def peak_turn(multiply_adds, quick=False, dtype=np.float32):
+    """A turn for ``interleave_turns``: seconds of so many multiply-adds at the peak of the cores."""
+    itemsize = np.dtype(dtype).itemsize
+    lanes = chosen_path().lanes * 4 // itemsize
     steps = 10_000 if quick else 30_000_000
-    kernel = make_peak(lanes)
-    values = [np.full((CHAINS + 2, lanes), 0.5, np.float32) for _ in range(CORES)]
+    kernel = make_peak(lanes, itemsize)
+    values = [np.full((CHAINS + 2, lanes), 0.5, dtype) for _ in range(CORES)]
     for one in values:
         kernel(1, one)  # compiles
 

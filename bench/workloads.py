@@ -4,6 +4,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from scipy import special
 
 import fastntk as fn
 
@@ -104,6 +105,51 @@ def training(X, width, outputs=1):
     return fastntk_training(regression(*X.shape, width, outputs), 10)
 
 
+def expected_kernel(X, width):
+    """The kernel in the mean over independent masks, in closed form."""
+    return fn.expected_ntk(X, network=fn.Network(width=width, dim=X.shape[1]), mask=fn.GaussianMask(KAPPA))
+
+
+def expected_loss(X, width):
+    """All pairs of neurons for every row."""
+    network = fn.Network(width=width, dim=X.shape[1])
+    return fn.expected_loss(X, X[:, 0], network=network, mask=fn.GaussianMask(KAPPA))
+
+
+def scipy_variance(X, width):
+    """The variance of the output over masks as one writes it with SciPy: a row at a time, pairs r < s."""
+    network = fn.Network(width=width, dim=X.shape[1])
+    W, a = network.weights().astype(float), network.output_weights().astype(float)
+    pair = np.triu_indices(width, 1)
+    variances = []
+    for x in X.astype(float):
+        mean, masked = W @ x, KAPPA * W * x
+        spread = np.linalg.norm(masked, axis=1)
+        t1, t2 = (mean / spread)[pair[0]], (mean / spread)[pair[1]]
+        rho = (masked @ masked.T)[pair] / (spread[pair[0]] * spread[pair[1]])
+        root = np.sqrt(1 - rho**2)
+        density1, density2 = (np.exp(-(t**2) / 2) / np.sqrt(2 * np.pi) for t in (t1, t2))
+        gap1, gap2 = (t2 - rho * t1) / root, (t1 - rho * t2) / root
+        T = special.owens_t(t1, gap1 / t1) + special.owens_t(t2, gap2 / t2)
+        both = (special.ndtr(t1) + special.ndtr(t2)) / 2 - T - (t1 * t2 < 0) / 2
+        crossed = t1 * density2 * special.ndtr(gap2) + t2 * density1 * special.ndtr(gap1)
+        joint = np.exp(-(t1**2 - 2 * rho * t1 * t2 + t2**2) / (2 * root**2)) * root / (2 * np.pi)
+        product = (t1 * t2 + rho) * both + crossed + joint
+        t = mean / spread
+        active, density = special.ndtr(t), np.exp(-(t**2) / 2) / np.sqrt(2 * np.pi)
+        relu = t * active + density
+        terms = a * spread
+        covariance = (product - relu[pair[0]] * relu[pair[1]]) * terms[pair[0]] * terms[pair[1]]
+        own = (t**2 + 1) * active + t * density - relu**2
+        variances.append((2 * covariance.sum() + (own * terms**2).sum()) / width)
+    return np.array(variances)
+
+
+def expected_gradient(X, width):
+    network = fn.Network(width=width, dim=X.shape[1])
+    return fn.smoothing.expected_gradient(X, X[:, 0], network=network, mask=fn.GaussianMask(KAPPA))
+
+
 # What is followed over time (bench_operations.py) and from commit to commit (compare.py): name to
 # (call, rows, features, width), each some tenths of a second on two cores.
 OPERATIONS = {
@@ -118,6 +164,9 @@ OPERATIONS = {
     "training, d=64": (training, 1797, 64, 32_768),
     "training, ten outputs": (partial(training, outputs=10), 500, 64, 65_536),
     "limit": (limit, 1000, 64, None),
+    "expected kernel": (expected_kernel, 500, 20, 8192),
+    "expected loss": (expected_loss, 100, 20, 1000),
+    "expected gradient": (expected_gradient, 100, 20, 200),
 }
 
 
