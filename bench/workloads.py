@@ -7,6 +7,7 @@ import numpy as np
 from scipy import special
 
 import fastntk as fn
+from fastntk import smoothing
 
 BLOCK = 8192  # neurons at a time in the NumPy versions: the fastest of the powers of two
 KAPPA = 0.2  # of the mask in training
@@ -146,8 +147,9 @@ def scipy_variance(X, width):
 
 
 def expected_gradient(X, width):
+    """All pairs of neurons for every row, with their derivatives."""
     network = fn.Network(width=width, dim=X.shape[1])
-    return fn.smoothing.expected_gradient(X, X[:, 0], network=network, mask=fn.GaussianMask(KAPPA))
+    return smoothing.expected_gradient(X, X[:, 0], network=network, mask=fn.GaussianMask(KAPPA))
 
 
 # What is followed over time (bench_operations.py) and from commit to commit (compare.py): name to
