@@ -211,7 +211,7 @@ def certify(
 
 
 class _Problem:
-    """The quantities of the proof, for radii R; names as in docs/mathematics.md."""
+    """The quantities of the proof, for radii R; the proof is in docs/mathematics.md, section 11."""
 
     def __init__(self, X, V, neurons, step_size, steps, delta, eigenvalues, residual):
         self.X, self.V, self.neurons = X, V, neurons

@@ -6,6 +6,7 @@ the variances of the masked outputs and R half their sum, a step is
     r <- (I - eta K) r - eta K (b + xi) - eta J grad R,      xi of variance V, fresh at every step,
 
 so the mean residual of a mode shrinks by 1 - eta lambda_a, and the noise of the masks keeps up a variance.
+The loss over the steps leaves the last term out; the floor has it, with the kernel of mean gradients for K.
 Derivation, and how well it does against simulation: docs/mathematics.md, section 10.
 """
 
@@ -155,11 +156,12 @@ def predict_loss(
     beyond, the variance from 32 draws and the regulariser to first order.
 
     Against simulation the floor, at the network in the middle of a plateau, is right to some 5 %.  The loss
-    over the steps, from the initial network, is right to some 10 % for weak masks (kappa up to 0.2) while it
-    falls, and too low for stronger ones, by 20 to 40 % at kappa = 1: their noise in the kernel itself is left
-    out.  In the end it is too high, up to several times, as weights drift to where masks matter less;
-    :func:`fastntk.kernel_regime` follows that.  Several outputs are taken each by itself, with the mean
-    kernel of :func:`fastntk.ntk`.
+    over the steps, from the initial network, is right to some 10 % for weak masks (kappa up to 0.2) until it
+    has fallen to a fifth.  For stronger ones it is too low on rows of norm 1, by 20 to 70 % in the middle of
+    training at kappa = 1, at any width: mean gradients are smaller than clean ones, and masks penalise the
+    slope of the outputs; :func:`fastntk.kernel_regime` counts both.  On rows of normal entries it is too high
+    in the end, up to several times, as narrow networks move to where masks matter less.  Several outputs are
+    taken each by itself, with the mean kernel of :func:`fastntk.ntk`.
 
     Source: arXiv 2602.17423 (linear convergence to a floor set by the mask); docs/mathematics.md, section 10.
 

@@ -67,8 +67,8 @@ def test_floors_of_early_and_late_plateaus(kappa, product, seed):
 def assert_early(kappa, *, seed, copies, times=(0, 1, 2, 5, 10)):
     """Predicted from the initial network, step size times the largest eigenvalue being 0.1.
 
-    What is left out is noise of the kernel times the residual: at kappa 0.2 the loss is 1 % too low after a
-    step, and up to 9 % after ten.  Stronger masks and longer steps make more of it.
+    What is left out (mean kernels are smaller, slopes are penalised) makes the loss at kappa 0.2 1 % too low
+    after a step, and up to 9 % after ten.  Stronger masks and longer steps make more of it.
     """
     X, y, W, a = problem(seed, m=1000)
     step_size = 0.1 / np.linalg.eigvalsh(clean_kernel(X, W, a))[-1]
