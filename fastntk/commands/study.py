@@ -131,6 +131,12 @@ def _run(options):
             dataset = datasets.load(settings["data"], target=settings["target"])
         elif settings["target"] is not None:
             raise InputError("--target belongs to a file: give it as --data.")
+        settings["data_sha256"] = dataset and _fingerprint(dataset)
+        if earlier is not None and earlier.settings.get("data_sha256") != settings["data_sha256"]:
+            raise InputError(
+                f"{settings['data']} is not what it was when the study in {folder} began: start again, with "
+                "--force."
+            )
         request = Request(
             full=settings["full"],
             seed=settings["seed"],
@@ -182,6 +188,13 @@ def _require_nothing_else(given, folder):
     if given:
         shown = ", ".join("PART" if name == "parts" else f"--{name.replace('_', '-')}" for name in given)
         raise InputError(f"the study in {folder} goes on with its own settings: leave {shown} out.")
+
+
+def _fingerprint(dataset):
+    from ..study.provenance import fingerprint
+
+    arrays = dataset.features, dataset.target
+    return fingerprint(*(array for array in arrays if array is not None))
 
 
 def _as_text(report):

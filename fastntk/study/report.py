@@ -101,8 +101,9 @@ def write_report(names, request, output, *, settings, earlier=None, replace=Fals
     ) as folder:
         for subfolder in ("figures", "tables"):
             (folder / subfolder).mkdir()
-        for name in report.finished:
+        for name, study in report.finished.items():
             _keep(name, Path(output), folder)
+            _show(PARTS[name], study, folder)
         failure = None
         try:
             for part, share in _shares(report.missing, request.full, progress):
@@ -145,21 +146,23 @@ def _one_part(part, request, folder, report, progress):
         raise StudyError(str(error)) from error
     finally:
         shutil.rmtree(scratch)
+    _show(part, study, folder)
+    numbers.save(study, folder / f"{part.name}.npz")  # last: a part with numbers is whole
+    report.finished[part.name] = study
+
+
+def _show(part, study, folder):
+    """Write the figures and the table that the numbers of a part make."""
     for name, figure in part.figures(study).items():
         style.save(figure, folder / "figures" / f"{name}.png")
     headings, groups = part.table(study)
     with (folder / "tables" / f"{part.name}.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([headings, *(row for group in groups for row in group)])
-    numbers.save(study, folder / f"{part.name}.npz")  # last: a part with numbers is whole
-    report.finished[part.name] = study
 
 
 def _keep(name, earlier, folder):
-    """Copy the files of a finished part from an earlier folder."""
+    """Copy the numbers of a finished part, and what it wrote beside them, from an earlier folder."""
     shutil.copy(earlier / f"{name}.npz", folder)
-    shutil.copy(earlier / "tables" / f"{name}.csv", folder / "tables")
-    for path in (earlier / "figures").glob(f"{name}*.png"):
-        shutil.copy(path, folder / "figures")
     for file in FILES if name == "width" else ():
         if (earlier / file).is_dir():
             shutil.copytree(earlier / file, folder / file)

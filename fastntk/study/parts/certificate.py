@@ -182,5 +182,5 @@ PART = Part(
     figures=figures.figures,
     findings=_findings,
     table=_table,
-    seconds=(6, 60),
+    seconds=(6, 25),
 )

@@ -460,5 +460,5 @@ PART = Part(
     figures=figures.figures,
     findings=_findings,
     table=_table,
-    seconds=(11, 70),
+    seconds=(13, 80),
 )

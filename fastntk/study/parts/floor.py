@@ -17,7 +17,7 @@ from .plateau import noise_about_mean, train_to_plateau
 from .problems import teacher_problem
 
 SIZES = {
-    False: {"kappas": (0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 1.0), "steps": 1200},
+    False: {"kappas": (0.02, 0.05, 0.1, 0.2, 0.5, 1.0), "steps": 1200},
     True: {"kappas": (0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0), "steps": 6000},
 }
 DIM = 20
@@ -215,5 +215,5 @@ PART = Part(
     figures=figures.figures,
     findings=_findings,
     table=_table,
-    seconds=(14, 120),
+    seconds=(20, 105),
 )

@@ -20,7 +20,8 @@ class Plateau:
     ----------
     run : TrainingRun
     loss, error : float
-        Mean clean loss over the window and its standard error (of means over tenths of it).
+        Mean clean loss over the window and its standard error, of means over tenths of it (of the
+        records, where these are fewer).
     network : Network or None
         The mean weights over the window; None where the run diverged.
     """
@@ -47,9 +48,9 @@ def train_to_plateau(X, y, *, network, steps, window, progress=None, **options):
         run = train(X, y, network=network, steps=int(stop), resume=run, progress=report, **options)
         weights += run.network.weights() / SNAPSHOTS
     losses = run.clean_loss[run.recorded_steps >= first]
-    tenths = np.array([part.mean() for part in np.array_split(losses, 10)])
+    tenths = np.array([part.mean() for part in np.array_split(losses, min(10, len(losses)))])
     middle = Network.from_arrays(weights, network.output_weights())
-    return Plateau(run, float(losses.mean()), float(tenths.std(ddof=1) / np.sqrt(10)), middle)
+    return Plateau(run, float(losses.mean()), float(tenths.std(ddof=1) / np.sqrt(len(tenths))), middle)
 
 
 def noise_about_mean(theory, window):
@@ -65,3 +66,10 @@ def noise_about_mean(theory, window):
     lost = (1 + phi) / slow / window - 2 * phi * (1 - phi**window) / np.square(window * slow)
     noise = noise_kept(rate, np.inf, theory.noise.sum(axis=1))
     return float(0.5 * ((1 - np.where(slow == rate, lost, 0.0)) * noise).sum())
+
+
+def padded(values, count):
+    """NaN for the records that a diverged run did not make."""
+    out = np.full(count, np.nan)
+    out[: len(values)] = values[:count]
+    return out

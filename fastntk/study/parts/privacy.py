@@ -20,14 +20,14 @@ SIZES = {
     False: {
         "rows": 200,
         "kappas": (0.0, 0.3, 1.0),
-        "models": 16,
+        "models": 12,
         "width": 500,
         "checkpoints": (3, 10, 30, 100, 200, 400),
     },
     True: {
         "rows": 200,
         "kappas": (0.0, 0.1, 0.3, 0.6, 1.0),
-        "models": 24,
+        "models": 20,
         "width": 1000,
         "checkpoints": (3, 10, 30, 100, 300, 600, 1000),
     },

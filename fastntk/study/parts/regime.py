@@ -220,5 +220,5 @@ PART = Part(
     figures=figures.figures,
     findings=_findings,
     table=_table,
-    seconds=(8, 100),
+    seconds=(6, 90),
 )

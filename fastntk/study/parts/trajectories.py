@@ -13,7 +13,7 @@ from ...network import Network
 from ...training import TrainingWarning, train
 from ..table import number
 from .part import Part, stages
-from .plateau import noise_about_mean, train_to_plateau
+from .plateau import noise_about_mean, padded, train_to_plateau
 from .problems import ROWS, teacher_problem
 
 SIZES = {
@@ -21,7 +21,7 @@ SIZES = {
         "kappas": (0.0, 0.05, 0.2, 0.4, 0.6, 1.0, 2.0),
         "rows": 500,
         "width": 100,
-        "steps": 1000,
+        "steps": 700,
         "wide_kappas": (0.0, 0.2, 0.6),
         "wide_widths": (1000, 4000),
     },
@@ -64,7 +64,7 @@ class TrajectoryStudy:
         What the floor should be: the clean loss at the mean weights of that time, and the noise about it.
     wide_kappas : (k,), wide_widths : (W,)
     wide_loss : (k, W, T) float64
-        Clean losses of wider networks on unit rows.
+        Clean losses of wider networks on unit rows; NaN after a divergence.
     wide_predicted : (k, T) float64
         What the linear theory predicts at the largest width from the initial network.
     """
@@ -120,6 +120,7 @@ def trajectory_study(
         Strengths of the Gaussian mask; the second ones for the wide networks.
     rows, width, steps : int
     wide_widths : sequence of int
+        At least one with ``wide_kappas``.
     seed : int
     threads : int, optional
         As for ``fn.train``.
@@ -141,10 +142,10 @@ def trajectory_study(
     >>> study.loss.shape, bool((study.loss[:, :, -1] < study.loss[:, :, 0]).all())
     ((2, 2, 101), True)
     """
-    kappas, wide_kappas = (
-        np.array(validation.as_ascending(kappas, "kappas"), float),
-        np.array(wide_kappas, float),
-    )
+    kappas = np.array(validation.as_ascending(kappas, "kappas"), float)
+    wide_kappas = np.array(validation.as_ascending(wide_kappas, "wide_kappas") if len(wide_kappas) else [])
+    if len(wide_kappas):
+        wide_widths = validation.as_ascending(wide_widths, "wide_widths")
     steps = validation.as_count(steps, "steps", low=20)
     every = max(1, steps // RECORDS)
     network = Network(width, DIM, seed=seed)
@@ -208,8 +209,8 @@ def _one_run(kappa, X, y, network, step_size, options, report):
         there = _theory(kappa, end.network, X, y, step_size, options["threads"])
         floor_mean, floor_noise = there.loss(0), noise_about_mean(there, window)
     return {
-        "loss": _padded(run.clean_loss, len(steps)),
-        "masked_loss": _padded(run.masked_loss, len(steps)),
+        "loss": padded(run.clean_loss, len(steps)),
+        "masked_loss": padded(run.masked_loss, len(steps)),
         "predicted": theory.loss(steps),
         "stability": theory.stability,
         "diverged": run.status == "diverged",
@@ -226,23 +227,18 @@ def _theory(kappa, network, X, y, step_size, threads):
 
 
 def _wide_loss(kappa, width, X, y, options, report):
-    run = train(
-        X,
-        y,
-        network=Network(width, DIM, seed=options["seed"]),
-        mask=GaussianMask(float(kappa)),
-        step_size=STEP_SIZES["unit"],
-        progress=lambda done, total: report(done / total),
-        **options,
-    )
-    return run.clean_loss
-
-
-def _padded(values, count):
-    """NaN for the records that a diverged run did not make."""
-    out = np.full(count, np.nan)
-    out[: len(values)] = values[:count]
-    return out
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TrainingWarning)
+        run = train(
+            X,
+            y,
+            network=Network(width, DIM, seed=options["seed"]),
+            mask=GaussianMask(float(kappa)),
+            step_size=STEP_SIZES["unit"],
+            progress=lambda done, total: report(done / total),
+            **options,
+        )
+    return padded(run.clean_loss, options["steps"] // options["record_every"] + 1)
 
 
 def _compute(request, progress, folder):
@@ -310,5 +306,5 @@ PART = Part(
     figures=figures.figures,
     findings=_findings,
     table=_table,
-    seconds=(20, 300),
+    seconds=(24, 265),
 )

@@ -127,5 +127,5 @@ PART = Part(
     figures=figures.figures,
     findings=_findings,
     table=_table,
-    seconds=(14, 40),
+    seconds=(18, 40),
 )
