@@ -14,11 +14,13 @@ from . import validation
 from .dynamics import clean_kernel
 from .engine.environment import in_ieee_arithmetic
 from .engine.plan import require_memory
+from .network import Network
 from .smoothing import expected_outputs
 from .smoothing.inputs import as_problem
 from .targets import as_targets
 
 NEURONS = 4096  # taken together
+MOST_STEPS = 2**53
 RADII = np.geomspace(1.02, 20, 12)  # times the smallest radius that could do: the grid of the search
 
 
@@ -132,7 +134,7 @@ def certify(
     Parameters
     ----------
     X, y : array_like
-        As for :func:`fastntk.train`.
+        As for :func:`fastntk.train`; X is rounded to float32 as there, for a Network.
     network : Network, or a pair (W, a) of float64 arrays
         Of one output.
     mask : GaussianMask, AdditiveMask or None
@@ -174,6 +176,8 @@ def certify(
     >>> found.ok, round(found.rate, 1)
     (True, 0.6)
     """
+    if isinstance(network, Network):  # its kernel, and training, take float32
+        X = validation.as_matrix(X, "X")
     X, V, neurons = as_problem(X, network, mask)
     if neurons.outputs > 1:
         raise ValueError(
@@ -187,7 +191,7 @@ def certify(
         if masked:
             raise ValueError("steps is infinite with a mask, whose noise never ends; give a number of steps.")
     else:
-        steps = validation.as_count(steps, "steps")
+        steps = validation.as_count(steps, "steps", high=MOST_STEPS)  # or infinity
     if radius is not None:
         radius = validation.as_positive(radius, "radius")
     n = len(X)

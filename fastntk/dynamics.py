@@ -17,11 +17,12 @@ import numpy as np
 from . import stability, validation
 from .batches import Batches
 from .engine.environment import in_ieee_arithmetic
-from .engine.plan import checked_options
+from .engine.plan import checked_options, require_memory
 from .gram import ntk
+from .kernels import load
 from .network import Network, as_neurons
 from .smoothing import expected_ntk, expected_outputs, output_variance, sampled_variance
-from .smoothing.objective import regulariser_gradient
+from .smoothing.objective import nbytes_objective, regulariser_gradient
 from .smoothing.variance import hard_variance
 from .targets import as_targets
 
@@ -88,10 +89,11 @@ class LossPrediction:
         From this network on, with its kernel, shift and noise: good as long as these have not changed much.
         """
         rate, steps = self.step_size * self.eigenvalues, as_steps(steps)[..., np.newaxis]
-        left, start = powers(rate, steps)[..., np.newaxis], self.residuals + self.shift
-        mean = np.where(start == 0, 0.0, left) * start - self.shift
-        kept = noise_kept(rate, steps, self.noise.sum(axis=1))
-        return 0.5 * (np.square(mean).sum(axis=(-2, -1)) + kept.sum(axis=-1))
+        with np.errstate(over="ignore"):  # too large a step_size: infinite
+            left, start = powers(rate, steps)[..., np.newaxis], self.residuals + self.shift
+            mean = np.where(start == 0, 0.0, left) * start - self.shift
+            kept = noise_kept(rate, steps, self.noise.sum(axis=1))
+            return 0.5 * (np.square(mean).sum(axis=(-2, -1)) + kept.sum(axis=-1))
 
     @property
     def noise_floor(self):
@@ -117,7 +119,12 @@ class LossPrediction:
 
     @property
     def floor(self):
-        """mean_floor + noise_floor: at a network on the plateau of its training, the loss found there."""
+        """mean_floor + noise_floor: at a network on the plateau of its training, the loss found there.
+
+        Infinite where step_size times an eigenvalue is 2 or more: there is no plateau.
+        """
+        if self.step_size * self.eigenvalues[-1] >= 2:
+            return np.inf
         return self.mean_floor + self.noise_floor
 
     def _noise_floor(self, noise):
@@ -152,8 +159,9 @@ def predict_loss(
 
     Notes
     -----
-    Cost: some kernels and O(n^3); while n m^2 is at most 10^9 sums over pairs of neurons, which are exact;
-    beyond, the variance from 32 draws and the regulariser to first order.
+    Cost: some kernels and O(n^3), memory O(n^2), with ``plateau`` also O(m d); while n m^2 is at most 10^9
+    sums over pairs of neurons, which are exact; beyond, the variance from 32 draws and the regulariser to
+    first order.
 
     Against simulation the floor, at the network in the middle of a plateau, is right to some 5 %.  The loss
     over the steps, from the initial network, is right to some 10 % for weak masks (kappa up to 0.2) until it
@@ -185,6 +193,11 @@ def predict_loss(
     masked = {"mask": mask, **given}
 
     exact = len(X) * neurons.width**2 <= EXACT_PAIRS
+    kind = "exact" if exact else "first-order"
+    if plateau:
+        needed = nbytes_objective(load(), neurons, len(X), kind)
+        subject = f"the plateau of {neurons.width} neurons of {neurons.dim} features"
+        require_memory(needed, memory_limit, subject, "plateau=False, or a narrower network")
     f, centre = (expected_outputs(X, **one).reshape(targets.shape) for one in (given, masked))
     if exact:
         V = output_variance(X, **masked)
@@ -195,7 +208,7 @@ def predict_loss(
     mean_eigenvalues = rest = None
     if plateau:
         mean_eigenvalues = np.linalg.eigvalsh(expected_ntk(X, X, **masked))
-        slope = regulariser_gradient(X, **masked, kind="exact" if exact else "first-order")
+        slope = regulariser_gradient(X, **masked, kind=kind)
         cross = expected_ntk(X, mask=(None, mask), **given)
         pushed = np.linalg.lstsq(cross, _along(X, slope, neurons), rcond=CUTOFF)[0]
         learned = (eigenvalues > CUTOFF * eigenvalues[-1])[:, np.newaxis]  # other modes stay where they are

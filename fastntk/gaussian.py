@@ -28,6 +28,8 @@ FAR = 40.0  # beyond it, phi(t) and Phi(-t) are 0 in float64
 def standardised(z, s):
     """t = z / s; where s = 0, infinity with the sign of z, and minus infinity for z = 0 (relu'(0) = 0)."""
     z, s = np.broadcast_arrays(np.asarray(z, float), np.asarray(s, float))
+    if (s < 0).any():
+        raise ValueError(f"s holds {s[s < 0].flat[0]:g}; it is a standard deviation and must not be below 0.")
     return np.where(s > 0, z / np.where(s > 0, s, 1.0), np.where(z > 0, np.inf, -np.inf))
 
 

@@ -94,6 +94,9 @@ def _left_relu_active(t1, t2, rho):
 
 def _broadcast(t1, t2, rho):
     """The three as float64 arrays of one shape; rho within [-1, 1], t where its size still matters."""
+    far = np.abs(rho) > 1 + 1e-9  # beyond rounding
+    if far.any():
+        raise ValueError(f"rho holds {np.asarray(rho)[far].flat[0]:g}; it must be from -1 to 1.")
     limits = (FAR, FAR, 1.0)
     clipped = [np.clip(np.asarray(v, float), -far, far) for v, far in zip((t1, t2, rho), limits, strict=True)]
     return np.broadcast_arrays(*clipped)

@@ -158,12 +158,17 @@ def as_network(network, X=None):
     """``network`` itself where it is a Network (and takes the features of X)."""
     if not isinstance(network, Network):
         raise TypeError(
-            f"network is {network!r}; it must be a Network: fastntk.Network(width, dim) for virtual weights, "
-            f"fastntk.Network.from_arrays(W, a) for given ones."
+            f"network is {_named(network)}; it must be a Network: fastntk.Network(width, dim) for virtual "
+            f"weights, fastntk.Network.from_arrays(W, a) for given ones."
         )
     if X is not None and X.shape[1] != network.dim:
         raise ValueError(f"X has {X.shape[1]} features but the network has dim={network.dim}.")
     return network
+
+
+def _named(value):
+    """A wrong argument in a few words."""
+    return f"a {type(value).__name__} of {len(value)}" if isinstance(value, (tuple, list)) else repr(value)
 
 
 def as_neurons(network, X):

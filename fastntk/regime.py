@@ -8,6 +8,8 @@ and gradient flow likewise with exp(-eta K t).  The mean of runs under fresh mas
 over all masks: that of a data set in which every row appears under each of many masks.
 """
 
+from functools import partial
+
 import numpy as np
 
 from . import masking, validation
@@ -20,6 +22,8 @@ from .kernels.reference import DRAW_LIMIT
 from .network import as_network
 from .targets import as_targets
 
+STEPS_AT_A_TIME = 64
+overflow_ignored = partial(np.errstate, over="ignore", invalid="ignore")  # of steps that are too large
 SMALLEST = 1e-12  # of the largest eigenvalue: what is below is rounding
 
 
@@ -43,7 +47,8 @@ class KernelRegime:
         self._options = {"threads": options.threads, "memory_limit": options.memory_limit}
         self._masked = self._under_masks(range(draws))
         kernel = ntk(self._masked, network=network, **self._options)
-        eigenvalues, self._modes = np.linalg.eigh(kernel / draws)
+        kernel /= draws
+        eigenvalues, self._modes = np.linalg.eigh(kernel)
         self.eigenvalues = np.maximum(eigenvalues, 0.0)
         start = self._initial(self._masked) - np.tile(targets, (draws, 1))
         self._start = self._modes.T @ start
@@ -73,13 +78,15 @@ class KernelRegime:
         X = self.X if X is None else validation.as_matrix(X, "X", columns=self.X.shape[1])
         flow = validation.as_flag(flow, "flow")
         steps = as_steps(steps, whole=not flow)
-        return self._shaped(self._predict(X, steps, flow), steps)
+        with overflow_ignored():
+            return self._shaped(self._predict(X, steps, flow), steps)
 
     def loss(self, steps):
         """The mean clean loss 1/2 sum (f - y)^2 over runs with masks of their own, after so many steps.
 
         That of the mean outputs, and what the noise of the masks keeps up: the variance of the outputs is
-        predicted too, on as many fresh draws, in the modes of the kernel of the inputs as they are.
+        predicted too, on as many fresh draws, in the modes of the kernel of the inputs as they are.  Infinite
+        where it overflows.
 
         Examples
         --------
@@ -90,6 +97,13 @@ class KernelRegime:
         True
         """
         steps = as_steps(steps)
+        with overflow_ignored():
+            loss = self._loss(steps)
+        return np.where(np.isnan(loss), np.inf, loss).reshape(steps.shape)[()]
+
+    # ------------------------------------------------------------------------------------ pieces
+    def _loss(self, steps):
+        """(number of steps,)."""
         residuals = self._predict(self.X, steps, False) - self.targets
         loss = 0.5 * np.square(residuals).sum(axis=(1, 2))
         if self.draws > 1:
@@ -99,19 +113,25 @@ class KernelRegime:
             fresh = fresh.reshape(len(fresh), self.draws, *self.targets.shape)
             noise = fresh.var(axis=1, ddof=1).sum(axis=2) @ np.square(modes)
             loss += 0.5 * noise_kept(rate, steps.reshape(-1, 1), noise).sum(axis=1)
-        return loss.reshape(steps.shape)[()]
+        return loss
 
-    # ------------------------------------------------------------------------------------ pieces
     def _predict(self, X, steps, flow):
         """(number of steps, p, q)."""
         rate, times = self.step_size * self.eigenvalues, steps.reshape(-1, 1)
+        if not flow and np.isinf(steps).any() and rate.max(initial=0.0) >= 2:
+            raise ValueError(
+                f"steps is infinite, but step_size times the largest eigenvalue is {rate.max():.3g}, where "
+                f"training diverges; use a step_size below {2 / self.eigenvalues.max():.3g}, or finite steps."
+            )
         known = rate > SMALLEST * rate.max(initial=0.0)  # the others are not learned at all
         done = -np.expm1(-np.where(known, rate, 1.0) * times) if flow else 1 - powers(rate, times)
         share = np.where(known, done / np.where(known, self.eigenvalues, 1.0), 0.0)
         across = ntk(X, self._masked, network=self.network, **self._options) @ self._modes / self.draws
         predicted = np.repeat(self._initial(X)[np.newaxis], len(share), axis=0)
-        for one, outputs_then in zip(share, predicted, strict=True):
-            outputs_then -= across @ (one[:, np.newaxis] * self._start)
+        for output, start in enumerate(self._start.T):
+            for first in range(0, len(share), STEPS_AT_A_TIME):
+                some = slice(first, first + STEPS_AT_A_TIME)
+                predicted[some, :, output] -= (share[some] * start) @ across.T
         return predicted
 
     def _initial(self, X):
@@ -174,7 +194,8 @@ def kernel_regime(
 
     Notes
     -----
-    Cost O(N^3) and the kernel of N = n draws rows; memory 32 N^2 bytes.
+    Cost O(N^3) and the kernel of N = n draws rows; memory 50 N^2 bytes; then O(p N^2 + p N T) for
+    p rows and T numbers of steps in each call of ``outputs``, p = N in one of ``loss``.
 
     It holds while the weights move little: the wider the network the longer, the width that masks take
     included, as they keep it moving.  Measured for n = 20, width 4000 and 80 draws (docs/mathematics.md,
@@ -199,10 +220,11 @@ def kernel_regime(
     targets, _ = as_targets(y, len(X), network.outputs)
     step_size = validation.as_positive(step_size, "step_size", high=1e30)
     seed = validation.as_seed(seed)
-    draws = validation.as_count(draws, "draws", low=2, high=DRAW_LIMIT // 2) if mask is not None else 1
+    draws = validation.as_count(draws, "draws", low=2, high=DRAW_LIMIT // 2)
+    draws = draws if mask is not None else 1
     ids = validation.as_ids(row_ids, "row_ids", len(X))
     options = checked_options(threads, memory_limit, None)
     rows = len(X) * draws
     subject = f"the kernel of {rows} masked rows and its eigenvectors"
-    require_memory(32 * rows**2, memory_limit, subject, "fewer draws, fewer rows")
+    require_memory(50 * rows**2, memory_limit, subject, "fewer draws, fewer rows")
     return KernelRegime(X, targets, network, mask, step_size, seed, draws, ids, options)

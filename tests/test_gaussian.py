@@ -194,3 +194,9 @@ def test_moments_by_sampling():
     ):
         standard_error = sample.std(axis=0) / np.sqrt(len(g))
         assert (np.abs(sample.mean(axis=0) - expected) < 4.5 * standard_error).all()
+
+
+def test_a_deviation_is_not_negative():
+    for function in (gaussian.smoothed_relu, gaussian.proxy_relu, gaussian.probability, gaussian.variance):
+        with pytest.raises(ValueError, match="s holds -1; it is a standard deviation"):
+            function([0.0, 1.0], [2.0, -1.0])

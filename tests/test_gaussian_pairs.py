@@ -228,3 +228,10 @@ def test_both_active_at_known_angles():
     """Two thresholds of 0 make a wedge: 1/4 + asin(rho) / 2 pi."""
     for rho in np.linspace(-1, 1, 21):
         assert abs(both_active(0.0, 0.0, rho) - float(mp.mpf(1) / 4 + mp.asin(rho) / (2 * mp.pi))) <= GOOD_TO
+
+
+def test_a_correlation_is_at_most_one():
+    assert both_active(0.0, 0.0, 1 + 1e-12) == 0.5  # rounding
+    for function in (both_active, relu_relu, relu_active):
+        with pytest.raises(ValueError, match=r"rho holds -1\.5; it must be from -1 to 1"):
+            function(0.0, [1.0, 2.0], [0.0, -1.5])

@@ -1,6 +1,9 @@
 """Arguments that several commands take."""
 
+import argparse
+
 from ..datasets import BUILT_IN, PREPROCESSINGS
+from ..validation import as_seed
 
 
 def add_data(parser, target_help):
@@ -63,6 +66,15 @@ def count(text):
     if number != number // 1:  # NaN, infinity and fractions
         raise ValueError
     return int(text.replace("_", "")) if text.replace("_", "").isdigit() else int(number)
+
+
+def seed(text):
+    """What every seed of the package may be."""
+    number = int(text)
+    try:
+        return as_seed(number)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def size(text):

@@ -64,7 +64,7 @@ def add_to(commands):
     study.add_argument(
         "--full", action="store_true", help="the sizes of the paper: about fifteen minutes instead of two"
     )
-    study.add_argument("--seed", type=int, help="of weights, masks and synthetic data (default 0)")
+    study.add_argument("--seed", type=arguments.seed, help="of weights, masks and synthetic data (default 0)")
     arguments.add_data(study, "what to learn, by which pictures are sorted too")
     kernels = study.add_argument_group("kernels of the part width")
     kernels.add_argument(

@@ -34,8 +34,8 @@ class Tasks:
 def run_workers(work, tasks, threads, report=None):
     """The results of ``threads`` calls of ``work(tasks)`` at once, each with the :class:`Tasks` they share.
 
-    What a worker reports is given to ``report`` in the calling thread.  On an exception or Ctrl-C the workers
-    end where they next look, and the exception goes on.
+    What a worker reports is given to ``report`` in the calling thread, and 0 while there is nothing.  On an
+    exception or Ctrl-C the workers end where they next look, and the exception goes on.
     """
     done: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # reports, then one None from each worker
     shared = Tasks(tasks, done)
@@ -60,7 +60,7 @@ def run_workers(work, tasks, threads, report=None):
             try:
                 count = done.get(timeout=POLL_SECONDS)
             except queue.Empty:
-                continue
+                count = 0  # a report may raise, to end the run
             if count is None:
                 running -= 1
             elif report is not None:

@@ -2,7 +2,7 @@
 
 Means over the masks of its kernel, outputs, patterns and features, the variance of its outputs, and the
 expected loss with its gradient: for GaussianMask and AdditiveMask, under which preactivations are Gaussian.
-Besides a Network each function takes a pair (W, a) of arrays, which stay in float64.
+Besides a Network each takes a pair (W, a) of arrays, which stay in float64 (``sampled_variance`` does not).
 
     smoothed_relu, proxy_relu       E relu(h) of h ~ N(z, s^2), and the paper's z Phi(z / s); elementwise
     pattern_probability             P(h_ri > 0)

@@ -151,12 +151,14 @@ def regulariser_gradient(X, *, network, mask, kind, threads=None, memory_limit=N
 
 def objective_gradient(X, V, neurons, targets, regulariser, options):
     """(gradient (m, d), mean outputs (n, q)) of checked arguments; no targets, no mean squared error."""
-    quiet = options._replace(progress=None)
+    exact = regulariser == "exact"
+    total = len(X) if exact else neurons.width
+    before = options._replace(progress=options.progress and (lambda *_: options.progress(0, total)))
     inputs, slope = None, neurons.scale / np.sqrt(neurons.width)
 
     def summed(kind, values):
         nonlocal inputs
-        sums = NeuronSums(neurons, [kind], len(X), values=values, options=quiet)
+        sums = NeuronSums(neurons, [kind], len(X), values=values, options=before)
         inputs = inputs or MomentInputs(X, V, sums.kernels).prepared()
         return sums, sums.run([inputs])[0]
 
@@ -167,14 +169,14 @@ def objective_gradient(X, V, neurons, targets, regulariser, options):
     sums, mean = summed(SmoothedOutputs, outputs)
     mean = mean * slope
     extra = directions = None
-    if regulariser == "exact":
+    if exact:
         pairs = PairGradient(neurons, X, V, options).run()
         extra = Regulariser(pairs.by_relu, pairs.by_density, pairs.by_weights)
     elif regulariser == "first-order":
         _, directions = summed(MeanDirections, outputs * -(-dim // 24) * 24)
     residuals = np.zeros_like(mean) if targets is None else (mean - targets) / neurons.scale
     gradient = ObjectiveGradient(neurons, X, V, residuals, extra, directions)
-    progress = None if regulariser == "exact" else options.progress
+    progress = None if exact else options.progress
     out = gradient.run(np.empty((width, dim)), sums.plan.threads, progress)
     out *= neurons.scale
     return out, mean

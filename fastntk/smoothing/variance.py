@@ -31,9 +31,9 @@ class SampledVariance(NamedTuple):
 class VarianceTerms(NamedTuple):
     """Terms and bounds of the variance V of the outputs; (n,) each, (n, q) for q outputs.
 
-    first <= first + second <= V <= upper.  ``hard`` is ``first`` with the bits of the clean inputs in place
-    of probabilities, kappa^2 |x * grad_x f|^2 for a GaussianMask.  ``upper`` is good to 1e-8 of itself where
-    neurons are nearly parallel.
+    first <= first + second <= V <= upper, up to rounding.  ``hard`` is ``first`` with the bits of the clean
+    inputs in place of probabilities, kappa^2 |x * grad_x f|^2 for a GaussianMask.  ``upper`` is good to 1e-8
+    of itself where neurons are nearly parallel.
     """
 
     first: np.ndarray

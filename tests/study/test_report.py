@@ -229,6 +229,12 @@ def test_the_command_knows_all_parts_in_order():
         assert 0 < one.seconds[0] < one.seconds[1]
 
 
+@pytest.mark.parametrize("name", PARTS)
+def test_every_part_keeps_to_the_memory(name, tmp_path):
+    with pytest.raises(MemoryError, match="memory_limit is 1 KB"):
+        PARTS[name].compute(Request(memory_limit=1000), None, tmp_path)
+
+
 def test_numbers_come_back_from_their_file_nested_or_not(tmp_path):
     @dataclass(frozen=True)
     class Inner:

@@ -182,6 +182,19 @@ def test_a_network_and_its_arrays():
             np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-9, err_msg=name)
 
 
+def test_rows_are_those_that_training_sees():
+    """Rounded to float32 in all numbers, or rows that differ by less than that would have a certificate."""
+    X, y = np.array([[1 + 2**-24 - 1e-10, 1.0], [1 + 2**-24 + 1e-10, 1.0]]), [1.0, -1.0]
+    rounded = X.astype(np.float32).astype(float)
+    assert (rounded[0] != rounded[1]).any()
+    network = fn.Network(500, 2)
+    options = {"network": network, "mask": fn.GaussianMask(1e-4), "step_size": 0.5, "steps": 5}
+    assert repr(fn.certify(X, y, **options)) == repr(fn.certify(rounded, y, **options))
+    assert np.linalg.norm(fn.outputs(X, network=network) - y) == pytest.approx(
+        fn.certify(X, y, **options).initial_residual, rel=1e-9
+    )
+
+
 # ----------------------------------------------------------------------------- what it says of itself
 def test_a_certificate_reads_as_a_list_of_hypotheses():
     """Statement, verdict and both numbers of each, and what may fail with which probability."""

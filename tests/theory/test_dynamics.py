@@ -317,3 +317,20 @@ def test_wrong_input(changes, exception, message):
 def test_numbers_of_steps_are_whole(steps):
     with pytest.raises(ValueError, match=r"steps holds .*; it must be whole numbers from 0 on"):
         of_case(CASES[0]).loss(steps)
+
+
+def test_steps_that_are_too_large_have_no_floor():
+    X, y = np.eye(3), np.ones(3)
+    options = {"network": fn.Network(200, 3), "mask": fn.GaussianMask(0.2)}
+    largest = fn.predict_loss(X, y, step_size=1.0, **options).eigenvalues[-1]
+    theory = [fn.predict_loss(X, y, step_size=c / largest, **options) for c in (1.99, 2.01, 1e25)]
+    assert np.isfinite(theory[0].floor)
+    assert [one.floor for one in theory[1:]] == [np.inf, np.inf]
+    assert theory[2].loss(1000) == np.inf  # and no warning
+
+
+def test_a_plateau_that_does_not_fit_is_refused_before_any_work(monkeypatch):
+    monkeypatch.setattr(dynamics, "expected_outputs", None)
+    options = {"network": fn.Network(10**6, 3), "mask": fn.GaussianMask(0.2), "step_size": 0.1}
+    with pytest.raises(MemoryError, match=r"the plateau of 1000000 neurons.*Use plateau=False"):
+        fn.predict_loss(np.eye(3), np.ones(3), memory_limit=10**7, **options)

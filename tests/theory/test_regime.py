@@ -224,6 +224,7 @@ WRONG = {
     "arrays for a network": ({"network": (np.eye(6), np.ones(6))}, TypeError, "network is"),
     "step_size": ({"step_size": -1}, ValueError, "step_size is -1"),
     "no draws": ({"draws": 0}, ValueError, "draws is 0; it must be from 2"),
+    "draws beside no mask": ({"mask": None, "draws": "x"}, TypeError, "draws is 'x'"),
     "half a draw": ({"draws": 1.5}, TypeError, "draws is 1.5"),
     "y too short": ({"y": [1.0]}, ValueError, r"y has shape \(1,\)"),
     "row_ids": ({"row_ids": [1]}, ValueError, r"row_ids has shape \(1,\)"),
@@ -253,6 +254,26 @@ def test_wrong_numbers_of_steps(steps):
     else:
         with pytest.raises(ValueError, match=r"steps holds .*; it must be numbers from 0"):
             theory.outputs(steps, flow=True)
+
+
+def test_steps_that_are_too_large_diverge():
+    X, y, Z, net = problem()
+    theory = fn.kernel_regime(X, y, network=net, mask=MASKS[0], step_size=50.0, draws=2)
+    losses = theory.loss([1, 30, 100_000])
+    assert losses[0] < losses[1] < losses[2] == np.inf
+    for call in (theory.loss, theory.outputs):
+        with pytest.raises(ValueError, match=r"steps is infinite, but step_size times .* below"):
+            call([1, np.inf])
+    assert np.isfinite(theory.outputs(np.inf, Z, flow=True)).all()
+
+
+def test_many_steps_at_once_are_each_by_itself():
+    X, y, Z, net = problem(3)
+    theory = fn.kernel_regime(X, y, network=net, step_size=0.4)
+    steps = np.arange(150)
+    found = theory.outputs(steps, Z)
+    for at in (0, 63, 64, 149):
+        np.testing.assert_allclose(found[at], theory.outputs(at, Z), rtol=1e-12)
 
 
 def test_rows_of_other_features_and_flags_that_are_none():

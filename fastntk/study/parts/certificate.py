@@ -59,7 +59,9 @@ class CertificateStudy:
     shown_bound: np.ndarray
 
 
-def certificate_study(*, widths, kappas, steps=50, delta=0.01, seed=0, threads=None, progress=None):
+def certificate_study(
+    *, widths, kappas, steps=50, delta=0.01, seed=0, threads=None, memory_limit=None, progress=None
+):
     """Look for certificates over widths and mask strengths on a small problem, and train each network too.
 
     Four random unit rows of 50 features with random answers; step size 1.
@@ -72,7 +74,7 @@ def certificate_study(*, widths, kappas, steps=50, delta=0.01, seed=0, threads=N
     delta : float
         Probability that a certificate may fail, over the masks.
     seed : int
-    threads : int, optional
+    threads, memory_limit : int, optional
         As for ``fn.certify``.
     progress : callable, optional
         ``progress(fraction, stage)``.
@@ -100,7 +102,12 @@ def certificate_study(*, widths, kappas, steps=50, delta=0.01, seed=0, threads=N
         for width in widths:
             next(stage)
             problem = {"network": Network(width, DIM, seed=seed), "mask": GaussianMask(float(kappa))}
-            options = {"step_size": STEP_SIZE, "steps": steps, "threads": threads}
+            options = {
+                "step_size": STEP_SIZE,
+                "steps": steps,
+                "threads": threads,
+                "memory_limit": memory_limit,
+            }
             found.append(certify(X, y, delta=delta, **problem, **options))
             run = train(X, y, seed=seed, record_every=1, **problem, **options)
             residuals.append(np.sqrt(2 * run.clean_loss))
@@ -132,9 +139,7 @@ def certificate_study(*, widths, kappas, steps=50, delta=0.01, seed=0, threads=N
 
 
 def _compute(request, progress, folder):
-    return certificate_study(
-        **SIZES[request.full], seed=request.seed, threads=request.threads, progress=progress
-    )
+    return certificate_study(**SIZES[request.full], seed=request.seed, progress=progress, **request.machine)
 
 
 def _findings(study):

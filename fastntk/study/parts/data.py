@@ -96,7 +96,9 @@ class DataStudy:
         return self.floor_mean + self.floor_noise
 
 
-def data_study(tasks, *, kappas, width=1024, steps=1500, seed=0, threads=None, progress=None):
+def data_study(
+    tasks, *, kappas, width=1024, steps=1500, seed=0, threads=None, memory_limit=None, progress=None
+):
     """Train on data sets under masks of several strengths; compare with theory, and test on rows held out.
 
     Parameters
@@ -106,7 +108,7 @@ def data_study(tasks, *, kappas, width=1024, steps=1500, seed=0, threads=None, p
     kappas : sequence of float
     width, steps : int
     seed : int
-    threads : int, optional
+    threads, memory_limit : int, optional
         As for ``fn.train``.
     progress : callable, optional
         ``progress(fraction, stage)``.
@@ -134,14 +136,15 @@ def data_study(tasks, *, kappas, width=1024, steps=1500, seed=0, threads=None, p
     if not tasks:
         raise ValueError("tasks is empty; give at least one data set.")
     stage = stages(progress, [f"{name}, kappa {kappa:g}" for name in tasks for kappa in kappas])
+    machine = {"threads": threads, "memory_limit": memory_limit}
     step_sizes, measured = [], []
     for task in tasks.values():
         network = Network(width, task.X.shape[1], outputs=task.outputs, seed=seed)
-        step_size = _stable_step_size(task, network, kappas[-1], seed, threads)
+        step_size = _stable_step_size(task, network, kappas[-1], seed, machine)
         step_sizes.append(step_size)
         measured.append(
             [
-                _one_run(kappa, task, network, step_size, steps, seed, threads, next(stage)[1])
+                _one_run(kappa, task, network, step_size, steps, seed, machine, next(stage)[1])
                 for kappa in kappas
             ]
         )
@@ -162,22 +165,22 @@ def data_study(tasks, *, kappas, width=1024, steps=1500, seed=0, threads=None, p
     )
 
 
-def _stable_step_size(task, network, kappa, seed, threads):
+def _stable_step_size(task, network, kappa, seed, machine):
     """Half of what is stable under the strongest mask."""
     batches = Batches(
         task.X, GaussianMask(float(kappa)), validation.as_ids(task.ids, "ids", len(task.X)), None, seed
     )
-    return stability.advised_step_size(stability.masked_eigenvalue(network, batches, Options(threads)))
+    return stability.advised_step_size(stability.masked_eigenvalue(network, batches, Options(**machine)))
 
 
-def _one_run(kappa, task, network, step_size, steps, seed, threads, report):
+def _one_run(kappa, task, network, step_size, steps, seed, machine, report):
     """The fields of DataStudy that belong to one data set and one strength."""
     mask, window, every = GaussianMask(float(kappa)), int(WINDOW * steps), max(1, steps // RECORDS)
     rows = len(task.X)
 
     def theory(network):
         return predict_loss(
-            task.X, task.y, network=network, mask=mask, step_size=step_size, plateau=False, threads=threads
+            task.X, task.y, network=network, mask=mask, step_size=step_size, plateau=False, **machine
         )
 
     with warnings.catch_warnings():
@@ -193,7 +196,7 @@ def _one_run(kappa, task, network, step_size, steps, seed, threads, report):
             record_every=every,
             row_ids=task.ids,
             seed=seed,
-            threads=threads,
+            **machine,
             progress=report,
         )
     recorded = np.arange(0, steps + 1, every)
@@ -206,7 +209,7 @@ def _one_run(kappa, task, network, step_size, steps, seed, threads, report):
     if end.network is None:
         return found | dict.fromkeys(AT_THE_END, np.nan)
     there = theory(end.network)
-    options = {"mask": mask, "seed": seed, "threads": threads}
+    options = {"mask": mask, "seed": seed, **machine}
     held_out = final_score(
         task, end.run.network, task.held_out_X, task.held_out_y, task.held_out_ids, **options
     )
@@ -232,7 +235,7 @@ def _compute(request, progress, folder):
     for name, (dataset, preprocessing) in sources.items():
         task = make_task(dataset, preprocessing=preprocessing, test_fraction=TEST_FRACTION, seed=request.seed)
         tasks[name] = _some_rows(task, most_rows, request.seed)
-    return data_study(tasks, **sizes, seed=request.seed, threads=request.threads, progress=progress)
+    return data_study(tasks, **sizes, seed=request.seed, progress=progress, **request.machine)
 
 
 def _some_rows(task, most, seed):

@@ -72,7 +72,7 @@ class FloorStudy:
         return self.mean_part + self.noise
 
 
-def floor_study(*, kappas, steps=1200, seed=0, threads=None, progress=None):
+def floor_study(*, kappas, steps=1200, seed=0, threads=None, memory_limit=None, progress=None):
     """Measure the loss that masks keep up, and compare it with what the linear theory says at the plateau.
 
     Parameters
@@ -82,7 +82,7 @@ def floor_study(*, kappas, steps=1200, seed=0, threads=None, progress=None):
     steps : int
         Of each run.
     seed : int
-    threads : int, optional
+    threads, memory_limit : int, optional
         As for ``fn.train``.
     progress : callable, optional
         ``progress(fraction, stage)``.
@@ -105,8 +105,9 @@ def floor_study(*, kappas, steps=1200, seed=0, threads=None, progress=None):
     kappas = np.array(validation.as_ascending(kappas, "kappas"), float)
     steps = validation.as_count(steps, "steps", low=100)
     stage = stages(progress, [f"{name}, kappa {kappa:g}" for name in PROBLEMS for kappa in kappas])
+    machine = {"threads": threads, "memory_limit": memory_limit}
     measured = [
-        [_one_run(kappa, problem, steps, seed, threads, next(stage)[1]) for kappa in kappas]
+        [_one_run(kappa, problem, steps, seed, machine, next(stage)[1]) for kappa in kappas]
         for problem in PROBLEMS.values()
     ]
     return FloorStudy(
@@ -121,7 +122,7 @@ def floor_study(*, kappas, steps=1200, seed=0, threads=None, progress=None):
     )
 
 
-def _one_run(kappa, problem, steps, seed, threads, report):
+def _one_run(kappa, problem, steps, seed, machine, report):
     """The fields of FloorStudy that belong to one problem and one strength."""
     X, y = teacher_problem(problem["rows"], DIM, kind=problem["kind"], seed=seed)
     mask, step_size, window = GaussianMask(float(kappa)), problem["step_size"], int(WINDOW * steps)
@@ -137,14 +138,14 @@ def _one_run(kappa, problem, steps, seed, threads, report):
             window=window,
             record_every=2,
             seed=seed,
-            threads=threads,
+            **machine,
             progress=report,
         )
     names = ("mean_part", "noise", "noise_floor", "small_mask_floor", "small_step_floor")
     values = dict.fromkeys(names, np.nan)
     if end.network is not None:
         there = predict_loss(
-            X, y, network=end.network, mask=mask, step_size=step_size, plateau=False, threads=threads
+            X, y, network=end.network, mask=mask, step_size=step_size, plateau=False, **machine
         )
         floors = there.noise_floor, there.small_mask_noise_floor, there.small_step_noise_floor
         parts = float(there.loss(0)), noise_about_mean(there, window), *floors
@@ -153,7 +154,7 @@ def _one_run(kappa, problem, steps, seed, threads, report):
 
 
 def _compute(request, progress, folder):
-    return floor_study(**SIZES[request.full], seed=request.seed, threads=request.threads, progress=progress)
+    return floor_study(**SIZES[request.full], seed=request.seed, progress=progress, **request.machine)
 
 
 def _findings(study):

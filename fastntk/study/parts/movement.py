@@ -57,7 +57,9 @@ class MovementStudy:
         )
 
 
-def movement_study(*, widths, kappas, rows=200, steps=500, seed=0, threads=None, progress=None):
+def movement_study(
+    *, widths, kappas, rows=200, steps=500, seed=0, threads=None, memory_limit=None, progress=None
+):
     """Train networks of growing width on one problem and record how far their weights move.
 
     Parameters
@@ -68,7 +70,7 @@ def movement_study(*, widths, kappas, rows=200, steps=500, seed=0, threads=None,
     rows, steps : int
         Rows of norm 1 with 20 features and a small network as their teacher; step size 0.04.
     seed : int
-    threads : int, optional
+    threads, memory_limit : int, optional
         As for ``fn.train``.
     progress : callable, optional
         ``progress(fraction, stage)``.
@@ -103,6 +105,7 @@ def movement_study(*, widths, kappas, rows=200, steps=500, seed=0, threads=None,
                 record_every=steps,
                 seed=seed,
                 threads=threads,
+                memory_limit=memory_limit,
                 progress=lambda done, total, report=report: report(done / total),
             )
             ends[:, k, w] = run.max_distance[-1], run.distance[-1], run.flipped[-1], run.clean_loss[-1]
@@ -126,9 +129,7 @@ def _slope(widths, values):
 
 
 def _compute(request, progress, folder):
-    return movement_study(
-        **SIZES[request.full], seed=request.seed, threads=request.threads, progress=progress
-    )
+    return movement_study(**SIZES[request.full], seed=request.seed, progress=progress, **request.machine)
 
 
 def _findings(study):

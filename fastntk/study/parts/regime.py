@@ -67,7 +67,17 @@ class RegimeStudy:
 
 
 def regime_study(
-    *, kappas, width=20_000, rows=40, draws=80, runs=8, steps=1000, seed=0, threads=None, progress=None
+    *,
+    kappas,
+    width=20_000,
+    rows=40,
+    draws=80,
+    runs=8,
+    steps=1000,
+    seed=0,
+    threads=None,
+    memory_limit=None,
+    progress=None,
 ):
     """Compare training runs under masks with the kernel regime, on rows trained on and on rows held out.
 
@@ -83,7 +93,7 @@ def regime_study(
     runs : int
         Training runs of one network, each with masks of its own.
     seed : int
-    threads : int, optional
+    threads, memory_limit : int, optional
         As for ``fn.train``.
     progress : callable, optional
         ``progress(fraction, stage)``.
@@ -105,6 +115,7 @@ def regime_study(
     times = np.unique(np.geomspace(1, steps, 16).astype(int))
     times = np.concatenate([[0], times])
     network = Network(width, DIM, seed=seed)
+    machine = {"threads": threads, "memory_limit": memory_limit}
     measured = []
     for kappa, (_, report) in zip(
         kappas, stages(progress, [f"kappa {kappa:g}" for kappa in kappas]), strict=True
@@ -118,12 +129,12 @@ def regime_study(
             step_size=STEP_SIZE,
             draws=draws,
             seed=seed,
-            threads=threads,
+            **machine,
         )
         predicted = theory.outputs(times, X)
         report(0.4)
         found = [
-            _one_run(X, y[:rows], network, mask, times, run, threads) for run in range(runs if mask else 1)
+            _one_run(X, y[:rows], network, mask, times, run, machine) for run in range(runs if mask else 1)
         ]
         f, losses = (np.array(values) for values in zip(*found, strict=True))
         measured.append(_compared(f.mean(axis=0), losses, predicted, theory.loss(times), y, rows))
@@ -140,10 +151,10 @@ def regime_study(
     )
 
 
-def _one_run(X, y, network, mask, times, seed, threads):
+def _one_run(X, y, network, mask, times, seed, machine):
     """(outputs on all rows (T, 2n), clean losses (T,)) of a training run at these times."""
     rows, run = len(y), None
-    seen = [outputs(X, network=network, threads=threads)]
+    seen = [outputs(X, network=network, **machine)]
     for stop in times[1:]:
         run = train(
             X[:rows],
@@ -155,9 +166,9 @@ def _one_run(X, y, network, mask, times, seed, threads):
             record_every=int(times[-1]),
             seed=seed,
             resume=run,
-            threads=threads,
+            **machine,
         )
-        seen.append(outputs(X, network=run.network, threads=threads))
+        seen.append(outputs(X, network=run.network, **machine))
     f = np.array(seen)
     return f, 0.5 * np.square(f[:, :rows] - y).sum(axis=1)
 
@@ -180,7 +191,7 @@ def _compared(f, losses, predicted, predicted_loss, y, rows):
 
 
 def _compute(request, progress, folder):
-    return regime_study(**SIZES[request.full], seed=request.seed, threads=request.threads, progress=progress)
+    return regime_study(**SIZES[request.full], seed=request.seed, progress=progress, **request.machine)
 
 
 def _findings(study):

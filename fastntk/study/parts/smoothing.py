@@ -82,7 +82,9 @@ class SmoothingStudy:
     proxy_mse: np.ndarray
 
 
-def smoothing_study(*, kappas, neurons=200, draws=4000, rows=40, seed=0, progress=None):
+def smoothing_study(
+    *, kappas, neurons=200, draws=4000, rows=40, seed=0, threads=None, memory_limit=None, progress=None
+):
     """Compare the mean of a masked ReLU, and of a masked loss, with their closed forms.
 
     Random unit inputs of 20 features and random neurons, one mask for each neuron and draw; and a network of
@@ -94,6 +96,8 @@ def smoothing_study(*, kappas, neurons=200, draws=4000, rows=40, seed=0, progres
         Strengths of the Gaussian mask, above 0.
     neurons, draws, rows : int
     seed : int
+    threads, memory_limit : int, optional
+        As for ``fn.expected_loss``.
     progress : callable, optional
         ``progress(fraction, stage)``.
 
@@ -114,6 +118,7 @@ def smoothing_study(*, kappas, neurons=200, draws=4000, rows=40, seed=0, progres
     """
     kappas = np.array(validation.as_ascending(kappas, "kappas"), float)
     validation.as_count(draws, "draws", low=2)
+    machine = {"threads": threads, "memory_limit": memory_limit}
     rng = np.random.default_rng([seed, 1])
     X = rng.standard_normal((validation.as_count(neurons, "neurons"), DIM))
     X /= np.linalg.norm(X, axis=1, keepdims=True)
@@ -125,7 +130,7 @@ def smoothing_study(*, kappas, neurons=200, draws=4000, rows=40, seed=0, progres
     ):
         one = _neurons_under(kappa, X, W, draws, rng) | _curve_under(kappa, draws, rng)
         report(0.5)
-        measured.append(one | _loss_under(kappa, problem, draws, seed, rng))
+        measured.append(one | _loss_under(kappa, problem, draws, seed, rng, machine))
     return SmoothingStudy(
         kappas=kappas,
         dim=DIM,
@@ -180,12 +185,12 @@ def _curve_under(kappa, draws, rng):
     }
 
 
-def _loss_under(kappa, problem, draws, seed, rng):
+def _loss_under(kappa, problem, draws, seed, rng, machine):
     """The masked loss of a network, simulated and in two parts."""
     X, y = problem
     network, mask = Network(WIDTH, DIM, seed=seed), GaussianMask(float(kappa))
-    expected = expected_loss(X, y, network=network, mask=mask)
-    proxy = expected_outputs(X, network=network, mask=mask, proxy=True)
+    expected = expected_loss(X, y, network=network, mask=mask, **machine)
+    proxy = expected_outputs(X, network=network, mask=mask, proxy=True, **machine)
     W, a = network.weights(), network.output_weights()
     losses = np.empty(draws)
     for draw in range(draws):
@@ -201,7 +206,7 @@ def _loss_under(kappa, problem, draws, seed, rng):
 
 
 def _compute(request, progress, folder):
-    return smoothing_study(**SIZES[request.full], seed=request.seed, progress=progress)
+    return smoothing_study(**SIZES[request.full], seed=request.seed, progress=progress, **request.machine)
 
 
 def _findings(study):

@@ -107,6 +107,7 @@ def trajectory_study(
     wide_widths=(),
     seed=0,
     threads=None,
+    memory_limit=None,
     progress=None,
 ):
     """Train a network under masks of several strengths, and compare with what theory says beforehand.
@@ -122,7 +123,7 @@ def trajectory_study(
     wide_widths : sequence of int
         At least one with ``wide_kappas``.
     seed : int
-    threads : int, optional
+    threads, memory_limit : int, optional
         As for ``fn.train``.
     progress : callable, optional
         ``progress(fraction, stage)``.
@@ -149,7 +150,8 @@ def trajectory_study(
     steps = validation.as_count(steps, "steps", low=20)
     every = max(1, steps // RECORDS)
     network = Network(width, DIM, seed=seed)
-    options = {"steps": steps, "record_every": every, "seed": seed, "threads": threads}
+    machine = {"threads": threads, "memory_limit": memory_limit}
+    options = {"steps": steps, "record_every": every, "seed": seed, **machine}
     names = [f"{ROWS[kind]}, kappa {kappa:g}" for kind in ROWS for kappa in kappas]
     names += [f"width {m:,}, kappa {kappa:g}" for kappa in wide_kappas for m in wide_widths]
     stage = stages(progress, names)
@@ -157,7 +159,7 @@ def trajectory_study(
     measured = []
     for kind in ROWS:
         X, y = teacher_problem(rows, DIM, kind=kind, seed=seed)
-        task = X, y, network, STEP_SIZES[kind], options
+        task = X, y, network, STEP_SIZES[kind], options, machine
         measured.append([_one_run(kappa, *task, next(stage)[1]) for kappa in kappas])
     X, y = teacher_problem(rows, DIM, kind="unit", seed=seed)
     wide_loss = np.array(
@@ -165,7 +167,7 @@ def trajectory_study(
     )
     recorded = np.arange(0, steps + 1, every)
     wide_predicted = [
-        _theory(kappa, Network(max(wide_widths), DIM, seed=seed), X, y, STEP_SIZES["unit"], threads).loss(
+        _theory(kappa, Network(max(wide_widths), DIM, seed=seed), X, y, STEP_SIZES["unit"], machine).loss(
             recorded
         )
         for kappa in wide_kappas
@@ -187,9 +189,9 @@ def trajectory_study(
     )
 
 
-def _one_run(kappa, X, y, network, step_size, options, report):
+def _one_run(kappa, X, y, network, step_size, options, machine, report):
     """The fields of TrajectoryStudy that belong to one kind of rows and one strength."""
-    theory = _theory(kappa, network, X, y, step_size, options["threads"])
+    theory = _theory(kappa, network, X, y, step_size, machine)
     window = int(WINDOW * options["steps"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TrainingWarning)  # that a strong mask diverges is shown
@@ -206,7 +208,7 @@ def _one_run(kappa, X, y, network, step_size, options, report):
     run, steps = end.run, np.arange(0, options["steps"] + 1, options["record_every"])
     floor_mean = floor_noise = np.nan
     if end.network is not None:
-        there = _theory(kappa, end.network, X, y, step_size, options["threads"])
+        there = _theory(kappa, end.network, X, y, step_size, machine)
         floor_mean, floor_noise = there.loss(0), noise_about_mean(there, window)
     return {
         "loss": padded(run.clean_loss, len(steps)),
@@ -221,9 +223,9 @@ def _one_run(kappa, X, y, network, step_size, options, report):
     }
 
 
-def _theory(kappa, network, X, y, step_size, threads):
+def _theory(kappa, network, X, y, step_size, machine):
     mask = GaussianMask(float(kappa))
-    return predict_loss(X, y, network=network, mask=mask, step_size=step_size, plateau=False, threads=threads)
+    return predict_loss(X, y, network=network, mask=mask, step_size=step_size, plateau=False, **machine)
 
 
 def _wide_loss(kappa, width, X, y, options, report):
@@ -242,9 +244,7 @@ def _wide_loss(kappa, width, X, y, options, report):
 
 
 def _compute(request, progress, folder):
-    return trajectory_study(
-        **SIZES[request.full], seed=request.seed, threads=request.threads, progress=progress
-    )
+    return trajectory_study(**SIZES[request.full], seed=request.seed, progress=progress, **request.machine)
 
 
 def _findings(study):
