@@ -1,6 +1,5 @@
 """``fastntk train``: what it learns, what it writes, how it ends, and how it goes on."""
 
-import csv
 import json
 import re
 import signal
@@ -14,13 +13,14 @@ import pytest
 
 import fastntk as fn
 from fastntk import cli
-from fastntk.study import settings, training_folder, watched
+from fastntk.study import settings, watched
 from fastntk.study.task import Task
+
+from .train_command import draw_nothing, history, record, train
 
 RUN = [sys.executable, "-c", "import sys; from fastntk.cli import main; sys.exit(main(sys.argv[1:]))"]
 IRIS = ["--data", "iris", "--width", "64", "--quiet"]
 FILES = ["data.npz", "history.csv", "index.html", "run.npz", "training.json", "training.png"]
-TINY_PICTURE = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + b"\0\0\0\x10"
 
 
 @pytest.fixture(autouse=True)
@@ -33,9 +33,7 @@ def in_an_empty_folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def no_picture(monkeypatch):
-    """Runs whose picture is of no interest are not drawn."""
-    monkeypatch.setattr(training_folder.style, "save", lambda figure, path: path.write_bytes(TINY_PICTURE))
-    monkeypatch.setattr(training_folder.figures, "training_figure", lambda watched: None)
+    draw_nothing(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -51,23 +49,6 @@ def digits(tmp_path_factory):
     )
     assert done.returncode == 0, done.stderr
     return folder, done
-
-
-def train(capsys, *arguments):
-    """Exit status, standard output and standard error of ``fastntk train`` in this process."""
-    status = cli.main(["train", *arguments])
-    return status, *capsys.readouterr()
-
-
-def record(folder):
-    return json.loads((folder / "training.json").read_text(encoding="utf-8"))
-
-
-def history(folder):
-    """The columns of history.csv as float64 arrays, NaN where they are empty."""
-    with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0]}
 
 
 def weights(folder):

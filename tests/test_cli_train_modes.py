@@ -1,7 +1,5 @@
 """``fastntk train --mode expected | first-order --expected-every``: the run, its records and its page."""
 
-import csv
-import json
 import re
 
 import numpy as np
@@ -12,6 +10,8 @@ from fastntk import cli
 from fastntk.figures import training as figures_of_training
 from fastntk.study import training_folder
 
+from .train_command import draw_nothing, history, record, train
+
 IRIS = ["--data", "iris", "--width", "24", "--steps", "6", "--record-every", "2", "--quiet"]
 MODES = ["expected", "first-order"]
 
@@ -21,33 +21,13 @@ def in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def train(capsys, *arguments):
-    """Exit status, standard output and standard error of ``fastntk train`` in this process."""
-    status = cli.main(["train", *arguments])
-    return status, *capsys.readouterr()
-
-
-def record(folder):
-    return json.loads((folder / "training.json").read_text(encoding="utf-8"))
-
-
-def history(folder):
-    """The columns of history.csv as float64 arrays, NaN where they are empty."""
-    with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0]}
-
-
 def page(folder):
     return " ".join((folder / "index.html").read_text(encoding="utf-8").split())
 
 
 @pytest.fixture
 def no_picture(monkeypatch):
-    """Runs whose picture is of no interest are not drawn."""
-    tiny = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + b"\0\0\0\x10"
-    monkeypatch.setattr(training_folder.style, "save", lambda figure, path: path.write_bytes(tiny))
-    monkeypatch.setattr(training_folder.figures, "training_figure", lambda watched: None)
+    draw_nothing(monkeypatch)
 
 
 @pytest.fixture(

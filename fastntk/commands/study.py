@@ -191,10 +191,10 @@ def _require_nothing_else(given, folder):
 
 
 def _fingerprint(dataset):
-    from ..study.provenance import fingerprint
+    from ..training_run import digest
 
     arrays = dataset.features, dataset.target
-    return fingerprint(*(array for array in arrays if array is not None))
+    return digest(*(array for array in arrays if array is not None))
 
 
 def _as_text(report):

@@ -1,4 +1,4 @@
-"""The figure of part 4c: where there is a certificate, and one of them beside its run."""
+"""The figure of the part certificate: where there is a certificate, and one of them beside its run."""
 
 import matplotlib as mpl
 import numpy as np

@@ -1,4 +1,4 @@
-"""Figures of part 5: losses and scores on real data."""
+"""Figures of the part data: losses and scores on real data."""
 
 import numpy as np
 from matplotlib.figure import Figure

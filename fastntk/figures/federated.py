@@ -1,4 +1,4 @@
-"""Figures of part 7: scores over the steps and against the fading, and what becomes of a faded feature."""
+"""Figures of the part federated: scores over the steps and against the fading, and each faded feature."""
 
 import numpy as np
 from matplotlib import colormaps

@@ -1,4 +1,4 @@
-"""The figure of part 3: the floor against the strength of the mask."""
+"""The figure of the part floor: the floor against the strength of the mask."""
 
 import numpy as np
 from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""The figure of part 4b: how far weights move and how many activations flip, against the width."""
+"""The figure of the part movement: how far weights move and how many activations flip, against the width."""
 
 import numpy as np
 from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""Figures of part 6: how well an attack does over the steps, and at what accuracy."""
+"""Figures of the part privacy: how well an attack does over the steps, and at what accuracy."""
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D

@@ -1,4 +1,4 @@
-"""The figure of part 2b: training runs and the kernel regime."""
+"""The figure of the part regime: training runs and the kernel regime."""
 
 import numpy as np
 from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""Figures of part 1: the smoothed ReLU, how far off it is, and the mean loss in two parts."""
+"""Figures of the part smoothing: the smoothed ReLU, how far off it is, and the mean loss in two parts."""
 
 import numpy as np
 from matplotlib.figure import Figure

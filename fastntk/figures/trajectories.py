@@ -1,4 +1,4 @@
-"""Figures of part 2: losses over the steps, narrow and wide."""
+"""Figures of the part training: losses over the steps, narrow and wide."""
 
 import matplotlib as mpl
 import numpy as np

@@ -1,4 +1,4 @@
-"""Figures of part 4a: the kernels of growing width (``kernel`` draws them)."""
+"""Figures of the part width: the kernels of growing width (``kernel`` draws them)."""
 
 from . import kernel
 

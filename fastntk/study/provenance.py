@@ -44,12 +44,9 @@ def processor_name():
     return platform.processor() or platform.machine()
 
 
-def fingerprint(*arrays):
-    """SHA-256 of the bytes of arrays in C order, to tell whether two studies saw the same data."""
-    total = hashlib.sha256()
-    for array in arrays:
-        total.update(np.ascontiguousarray(array).tobytes())
-    return total.hexdigest()
+def fingerprint(array):
+    """SHA-256 of an array's bytes in C order, to tell whether two studies saw the same data."""
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 def _installed(name):

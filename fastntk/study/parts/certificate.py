@@ -1,4 +1,4 @@
-"""Part 4c: where a proof of convergence applies: the certificate over widths and mask strengths."""
+"""Where a proof of convergence applies: the certificate over widths and mask strengths."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Clients with rows of their own, seen through channels of their own, and their training (part 7)."""
+"""Clients with rows of their own, seen through channels of their own, and their training."""
 
 from dataclasses import replace
 from functools import partial

@@ -1,24 +1,21 @@
-"""Part 5: floors and scores on real data, predicted and measured."""
+"""Floors and scores on real data, predicted and measured."""
 
-import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ... import datasets, stability, validation
-from ...batches import Batches
+from ... import datasets, validation
 from ...dynamics import predict_loss
-from ...engine.plan import Options
 from ...figures import data as figures
 from ...kernels.reference import HOLD_OUT_STREAM, shuffled
 from ...masks import GaussianMask
 from ...network import Network
-from ...training import TrainingWarning
+from ...training import train
 from ..scores import final_score
 from ..table import number, percent
 from ..task import make_task
-from .part import Part, stages
-from .plateau import noise_about_mean, padded, train_to_plateau
+from .part import Part, as_fields, stages
+from .plateau import divergence_is_shown, noise_about_mean, padded, train_to_plateau
 
 SIZES = {
     False: {"kappas": (0.0, 0.1, 0.3, 1.0), "width": 384, "steps": 300, "most_rows": 400},
@@ -161,16 +158,15 @@ def data_study(
         step_sizes=np.array(step_sizes),
         kappas=kappas,
         steps=np.arange(0, steps + 1, every),
-        **{name: np.array([[run[name] for run in runs] for runs in measured]) for name in measured[0][0]},
+        **as_fields(measured),
     )
 
 
 def _stable_step_size(task, network, kappa, seed, machine):
-    """Half of what is stable under the strongest mask."""
-    batches = Batches(
-        task.X, GaussianMask(float(kappa)), validation.as_ids(task.ids, "ids", len(task.X)), None, seed
-    )
-    return stability.advised_step_size(stability.masked_eigenvalue(network, batches, Options(**machine)))
+    """Half of what is stable under the strongest mask: what ``train`` advises."""
+    mask = GaussianMask(float(kappa))
+    run = train(task.X, task.y, network=network, mask=mask, row_ids=task.ids, seed=seed, steps=1, **machine)
+    return run.step_size
 
 
 def _one_run(kappa, task, network, step_size, steps, seed, machine, report):
@@ -183,8 +179,7 @@ def _one_run(kappa, task, network, step_size, steps, seed, machine, report):
             task.X, task.y, network=network, mask=mask, step_size=step_size, plateau=False, **machine
         )
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TrainingWarning)
+    with divergence_is_shown():
         end = train_to_plateau(
             task.X,
             task.y,

@@ -1,4 +1,4 @@
-"""Part 7: clients whose features fade or are missing, federated averaging against central training."""
+"""Clients whose features fade or are missing, federated averaging against central training."""
 
 from dataclasses import dataclass
 from functools import partial

@@ -1,6 +1,5 @@
-"""Part 3: what is left of the loss in the end, against the strength of the mask."""
+"""What is left of the loss in the end, against the strength of the mask."""
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +9,9 @@ from ...dynamics import predict_loss
 from ...figures import floor as figures
 from ...masks import GaussianMask
 from ...network import Network
-from ...training import TrainingWarning
 from ..table import number
-from .part import Part, stages
-from .plateau import noise_about_mean, train_to_plateau
+from .part import Part, as_fields, stages
+from .plateau import divergence_is_shown, noise_about_mean, train_to_plateau
 from .problems import teacher_problem
 
 SIZES = {
@@ -118,7 +116,7 @@ def floor_study(*, kappas, steps=1200, seed=0, threads=None, memory_limit=None, 
         dim=DIM,
         steps=steps,
         kappas=kappas,
-        **{name: np.array([[run[name] for run in runs] for runs in measured]) for name in measured[0][0]},
+        **as_fields(measured),
     )
 
 
@@ -126,8 +124,7 @@ def _one_run(kappa, problem, steps, seed, machine, report):
     """The fields of FloorStudy that belong to one problem and one strength."""
     X, y = teacher_problem(problem["rows"], DIM, kind=problem["kind"], seed=seed)
     mask, step_size, window = GaussianMask(float(kappa)), problem["step_size"], int(WINDOW * steps)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TrainingWarning)  # a strong mask may diverge: its numbers are NaN
+    with divergence_is_shown():
         end = train_to_plateau(
             X,
             y,

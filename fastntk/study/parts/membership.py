@@ -1,4 +1,4 @@
-"""Telling from scores which rows a network was trained on: likelihood ratios from shadow models (part 6)."""
+"""Telling from scores which rows a network was trained on: likelihood ratios from shadow models."""
 
 import numpy as np
 from scipy.stats import norm

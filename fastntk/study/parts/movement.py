@@ -1,4 +1,4 @@
-"""Part 4b: how far training moves the weights, against the width."""
+"""How far training moves the weights, against the width."""
 
 from dataclasses import dataclass
 

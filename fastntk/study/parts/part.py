@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 
 class Request(NamedTuple):
     """What the user asked for, as the parts see it."""
@@ -54,6 +56,11 @@ class Part:
     findings: Callable
     table: Callable
     seconds: tuple[float, float]
+
+
+def as_fields(runs):
+    """{name: array} of runs that are dicts of the same names, in rows of equal length: (rows, runs, ...)."""
+    return {name: np.array([[run[name] for run in row] for row in runs]) for name in runs[0][0]}
 
 
 def stages(progress, names):

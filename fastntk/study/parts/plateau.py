@@ -1,12 +1,14 @@
 """Training until nothing but noise moves: the loss there, and the network in the middle of it."""
 
+import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
 from ...dynamics import noise_kept
 from ...network import Network
-from ...training import train
+from ...training import TrainingWarning, train
 from ...training_run import TrainingRun
 
 SNAPSHOTS = 60  # of the weights, over the window
@@ -51,6 +53,14 @@ def train_to_plateau(X, y, *, network, steps, window, progress=None, **options):
     tenths = np.array([part.mean() for part in np.array_split(losses, min(10, len(losses)))])
     middle = Network.from_arrays(weights, network.output_weights())
     return Plateau(run, float(losses.mean()), float(tenths.std(ddof=1) / np.sqrt(len(tenths))), middle)
+
+
+@contextmanager
+def divergence_is_shown():
+    """No warning of a run that diverges: its numbers are NaN, which tables and figures show."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TrainingWarning)
+        yield
 
 
 def noise_about_mean(theory, window):

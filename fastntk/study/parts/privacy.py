@@ -1,4 +1,4 @@
-"""Part 6: membership inference against training under masks, by likelihood ratios from shadow models."""
+"""Membership inference against training under masks, by likelihood ratios from shadow models."""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple

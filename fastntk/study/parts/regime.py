@@ -1,4 +1,4 @@
-"""Part 2b: the kernel regime: what a wide network says after any number of steps, also on rows not seen."""
+"""The kernel regime: what a wide network says after any number of steps, also on rows not seen."""
 
 from dataclasses import dataclass
 

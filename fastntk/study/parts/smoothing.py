@@ -1,4 +1,4 @@
-"""Part 1: what a Gaussian mask makes of a ReLU, exact and by the paper's proxy, against Monte Carlo."""
+"""What a Gaussian mask makes of a ReLU, exact and by the paper's proxy, against Monte Carlo."""
 
 from dataclasses import dataclass
 

@@ -1,6 +1,5 @@
-"""Part 2: losses over the steps of masked training, predicted and measured, narrow and wide."""
+"""Losses over the steps of masked training, predicted and measured, narrow and wide."""
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +9,10 @@ from ...dynamics import predict_loss
 from ...figures import trajectories as figures
 from ...masks import GaussianMask
 from ...network import Network
-from ...training import TrainingWarning, train
+from ...training import train
 from ..table import number
-from .part import Part, stages
-from .plateau import noise_about_mean, padded, train_to_plateau
+from .part import Part, as_fields, stages
+from .plateau import divergence_is_shown, noise_about_mean, padded, train_to_plateau
 from .problems import ROWS, teacher_problem
 
 SIZES = {
@@ -181,7 +180,7 @@ def trajectory_study(
         step_sizes=np.array([STEP_SIZES[kind] for kind in ROWS]),
         kappas=kappas,
         steps=recorded,
-        **{name: np.array([[run[name] for run in runs] for runs in measured]) for name in measured[0][0]},
+        **as_fields(measured),
         wide_kappas=wide_kappas,
         wide_widths=np.array(wide_widths, int),
         wide_loss=wide_loss,
@@ -193,8 +192,7 @@ def _one_run(kappa, X, y, network, step_size, options, machine, report):
     """The fields of TrajectoryStudy that belong to one kind of rows and one strength."""
     theory = _theory(kappa, network, X, y, step_size, machine)
     window = int(WINDOW * options["steps"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TrainingWarning)  # that a strong mask diverges is shown
+    with divergence_is_shown():
         end = train_to_plateau(
             X,
             y,
@@ -229,8 +227,7 @@ def _theory(kappa, network, X, y, step_size, machine):
 
 
 def _wide_loss(kappa, width, X, y, options, report):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TrainingWarning)
+    with divergence_is_shown():
         run = train(
             X,
             y,

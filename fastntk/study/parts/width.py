@@ -1,4 +1,4 @@
-"""Part 4a: from finite to infinite width: the masked kernel of a data set."""
+"""From finite to infinite width: the masked kernel of a data set."""
 
 from dataclasses import dataclass, field
 
@@ -23,7 +23,7 @@ DATA = "digits"  # unless the user gives a data set
 
 @dataclass(frozen=True)
 class WidthPart:
-    """The numbers of part 4a.
+    """The numbers of the part.
 
     Attributes
     ----------
