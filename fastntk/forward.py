@@ -7,9 +7,15 @@ import numpy as np
 from . import masking, validation
 from .engine.accumulators import OutputSums, PatternBits
 from .engine.environment import in_ieee_arithmetic
+from .engine.executors import as_workers
 from .engine.neuron_sums import NeuronSums
 from .engine.plan import checked_options
+from .engine.problem import Problem
+from .engine.row_values import row_values
+from .keeping import checkpoint_of
+from .kernels.reference import DRAW_LIMIT
 from .network import as_network
+from .sides import kernel_sides
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,12 +86,23 @@ def activation_pattern(
 
 @in_ieee_arithmetic
 def outputs(
-    X, *, network, mask=None, seed=0, draw=0, row_ids=None, threads=None, memory_limit=None, progress=None
+    X,
+    *,
+    network,
+    mask=None,
+    seed=0,
+    draw=0,
+    row_ids=None,
+    checkpoint=None,
+    executor=None,
+    threads=None,
+    memory_limit=None,
+    progress=None,
 ):
     """Network outputs f_c(x~_i) = m^{-1/2} sum_r a_rc relu(w_r . x~_i).
 
-    (n, q) float64 for a network of q outputs, (n,) for one.  Arguments as in :func:`activation_pattern`,
-    errors as in :func:`fastntk.ntk`.
+    (n, q) float64 for a network of q outputs, (n,) for one.  Arguments as in :func:`activation_pattern`;
+    ``checkpoint``, ``executor`` and errors as in :func:`fastntk.ntk`.
 
     Notes
     -----
@@ -102,11 +119,17 @@ def outputs(
     >>> fn.outputs([[1.0], [-1.0]], network=fn.Network(width=10_000, dim=1, outputs=10)).shape
     (2, 10)
     """
-    X = validation.as_matrix(X, "X")
-    neurons = as_network(network, X)._neurons
+    rows, _ = kernel_sides(X, mask=masking.as_mask(mask), row_ids=row_ids)
+    neurons = as_network(network, rows.X)._neurons
+    seed, draw = validation.as_seed(seed), validation.as_count(draw, "draw", low=0, high=DRAW_LIMIT - 1)
     options = checked_options(threads, memory_limit, progress)
-    sums = NeuronSums(neurons, [OutputSums], len(X), values=neurons.outputs, options=options)
-    inputs = sums.pack(masking.sample(mask, X, seed=seed, draw=draw, row_ids=row_ids))
-    (total,) = sums.run([inputs])
-    total *= neurons.scale / np.sqrt(neurons.width)
-    return inputs.spread_rows(total if neurons.outputs > 1 else total[:, 0])
+    problem = Problem(neurons, [OutputSums], [rows], seed)
+
+    def finish(sums, inputs):
+        return sums[0] * (neurons.scale / np.sqrt(neurons.width))
+
+    values, nbytes = neurons.outputs, 8 * len(rows.X) * neurons.outputs
+    with checkpoint_of(checkpoint, "outputs", problem, {"draw": draw}, nbytes) as saved:
+        workers = as_workers(executor, threads)
+        f = row_values(problem, values, [draw], finish, options, saved, workers)
+    return f if neurons.outputs > 1 else f[:, 0]

@@ -17,10 +17,11 @@ class Side(NamedTuple):
     stream: int
     name: str  # what errors call X
 
-    def masked(self, seed, draw):
-        """(n, d) float32 inputs of one draw."""
+    def masked(self, seed, draw, rows=slice(None)):
+        """(n, d) float32 inputs of one draw; those of some rows are a part of those of all."""
+        X, ids = self.X[rows], self.ids[rows]
         return masking.sample(
-            self.mask, self.X, seed=seed, draw=draw, row_ids=self.ids, stream=self.stream, name=self.name
+            self.mask, X, seed=seed, draw=draw, row_ids=ids, stream=self.stream, name=self.name
         )
 
 

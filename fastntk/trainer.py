@@ -8,13 +8,14 @@ import numpy as np
 from . import masking, stability
 from .audit import step_identity_error
 from .descent import REGULARISERS, ExpectedDescent, MaskedDescent
+from .engine.digests import digest
 from .engine.neurons import read_only
 from .engine.steps import OutOfRange, Steps
 from .gram import ntk
 from .kernels import load
 from .smoothing import expected_loss
 from .spectrum import extreme_eigenvalues
-from .training_run import HISTORY, TrainingRun, digest, trained_network
+from .training_run import HISTORY, TrainingRun, trained_network
 
 DIVERGED = 1e6  # times the loss at the start
 

@@ -11,6 +11,7 @@ from . import masking, stability, validation
 from .audit import nbytes_audit
 from .batches import Batches
 from .descent import REGULARISERS
+from .engine.digests import digest, network_digest
 from .engine.environment import ieee_arithmetic, in_ieee_arithmetic
 from .engine.pairs import PairVariance
 from .engine.plan import allowed_memory, checked_options, describe_bytes
@@ -24,7 +25,7 @@ from .smoothing.inputs import variances
 from .smoothing.objective import nbytes_objective
 from .targets import as_targets
 from .trainer import DIVERGED, Every, Trainer
-from .training_run import Settings, TrainingRun, digest, network_digest
+from .training_run import Settings, TrainingRun
 
 MODES = ("masked", "clean", "expected", "first-order")
 POLL_SECONDS = 0.2  # how soon an interrupt is seen where signals do not wake a waiting thread

@@ -1,14 +1,13 @@
 """A training run: its history, the trained network, and its file."""
 
-import hashlib
 import json
-import os
-import secrets
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from .engine.digests import digest
+from .engine.durable import replace_file
 from .engine.neurons import Neurons, read_only
 from .network import Network
 
@@ -179,16 +178,7 @@ class TrainingRun:
         else:
             arrays["output_weights"] = neurons.given_output_weights
         arrays["description"] = np.array(json.dumps(described))
-        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-        try:
-            with part.open("xb") as file:
-                np.savez(file, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        replace_file(path, lambda file: np.savez(file, **arrays))
 
     def require_own_weights(self, so):
         """Raise where the weights stand in a caller's array that has been written over since."""
@@ -270,23 +260,3 @@ def trained_network(weights, sign_seed, outputs, output_weights):
     network = Network(width, dim)
     network._neurons = Neurons(width, dim, sign_seed, 1.0, weights, output_weights, outputs)
     return network
-
-
-def digest(*arrays):
-    """A hash of the bytes and shapes of arrays, block by block."""
-    total = hashlib.sha256()
-    for array in arrays:
-        total.update(f"{array.dtype}{array.shape}".encode())
-        rows = max(1, (1 << 22) // max(1, array[:1].nbytes))
-        for first in range(0, len(array), rows):
-            total.update(np.ascontiguousarray(array[first : first + rows]).data)
-    return total.hexdigest()
-
-
-def network_digest(neurons):
-    """What stands for the initial network."""
-    if neurons.given_weights is None:
-        return f"seed {neurons.seed}, scale {neurons.scale!r}"
-    if neurons.given_output_weights is None:
-        return f"{digest(neurons.given_weights)}, signs of seed {neurons.seed}"
-    return digest(neurons.given_weights, neurons.given_output_weights)

@@ -6,6 +6,7 @@ import operator
 import numpy as np
 
 SEED_LIMIT = 1 << 64
+VALUES_PER_BLOCK = 1 << 20
 
 
 def as_matrix(value, name, *, columns=None, dtype=np.float32):
@@ -30,9 +31,10 @@ def as_matrix(value, name, *, columns=None, dtype=np.float32):
     require_finite(array, name)
     with np.errstate(over="ignore"):
         converted = np.ascontiguousarray(array, dtype)
-    if not (overflowed := ~np.isfinite(converted)).any():
+    place = None if converted.base is array or converted is array else _first_not_finite(converted)
+    if place is None:
         return converted
-    row, column = (int(i) for i in np.argwhere(overflowed)[0])
+    row, column = place
     raise ValueError(
         f"{name} is not finite after rounding to float32: {name}[{row}, {column}] is {array[row, column]} "
         f"and the largest float32 is {np.finfo(np.float32).max:.3g}. Scale {name} down."
@@ -114,15 +116,31 @@ def as_array(value, name):
 
 def require_finite(array, name, when=""):
     """Raise with the place and value of the first NaN or infinity."""
-    finite = np.isfinite(array)
-    if finite.all():
+    place = _first_not_finite(array)
+    if place is None:
         return
-    place = tuple(int(i) for i in np.argwhere(~finite)[0])
     where = ", ".join(map(str, place))
     raise ValueError(
         f"{name} is not finite{' ' + when if when else ''}: {name}[{where}] is {array[place]} "
-        f"({np.size(finite) - np.count_nonzero(finite)} such values in all). Remove or impute them."
+        f"({sum(np.count_nonzero(~np.isfinite(block)) for _, block in _blocks(array))} such values in all). "
+        f"Remove or impute them."
     )
+
+
+def _first_not_finite(array):
+    """The place of the first NaN or infinity, or None."""
+    for first, block in _blocks(array):
+        finite = np.isfinite(block)
+        if not finite.all():
+            row, *others = (int(i) for i in np.argwhere(~finite)[0])
+            return (first + row, *others)
+    return None
+
+
+def _blocks(array):
+    """(first row, rows) of about a million values: an array may be a file that is larger than the memory."""
+    rows = max(1, VALUES_PER_BLOCK // max(1, array[:1].size))
+    return ((first, array[first : first + rows]) for first in range(0, len(array), rows))
 
 
 def as_count(value, name, *, low=1, high=None):

@@ -191,7 +191,7 @@ def _require_nothing_else(given, folder):
 
 
 def _fingerprint(dataset):
-    from ..training_run import digest
+    from ..engine.digests import digest
 
     arrays = dataset.features, dataset.target
     return digest(*(array for array in arrays if array is not None))

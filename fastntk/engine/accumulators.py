@@ -9,23 +9,18 @@ An accumulator is made for one worker from (kernels, inputs, neurons), ``inputs`
     nbytes(...)     what one worker's copy takes for a result (n, p)
     add(chunk)      add a range of neurons
     merge(other)    add another worker's sum: integer addition, so the order does not matter
-    finish()        the sum, as float64
+    finish()        the sum, as float64; for matrices also block(rows, columns)
+    state()         what has been added, as integer arrays that do not depend on the instruction set
+    add_state(...)  add what another one had: integer addition too (files and other machines speak states)
 """
-
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .chunk import CHUNK, RELU_BLOCK
-
-if TYPE_CHECKING:
-    from ..kernels.cpu import CpuKernels
-
-SMALLEST_BOUND_EXPONENT = -500  # keeps the scales of fixed point finite; sums below 2^-562 are lost
+from .fixed_point import FixedPointGram, FixedPointOutputs, FixedPointVector, GramSum
 
 
-class CoactivationCounts:
+class CoactivationCounts(GramSum):
     """(n, p) counts of neurons active on row i and on column j."""
 
     needs, exact = ("bits",), True
@@ -47,51 +42,18 @@ class CoactivationCounts:
     def merge(self, other):
         self.counts += other.counts
 
-    def finish(self):
-        counts = self.counts[: len(self.inputs[0]), : len(self.inputs[-1])].astype(np.float64)
-        return mirrored(counts) if self.symmetric else counts
+    def block(self, rows, columns):
+        return self.counts[rows, columns].astype(np.float64)
 
+    def state(self):
+        return [self._unpadded()]
 
-class FixedPointSum(ABC):
-    """Float terms: a float64 partial sum for each chunk, added as int64 fixed point."""
+    def add_state(self, state):
+        self._unpadded()[...] += state[0]
 
-    exact = False
-    kernels: "CpuKernels"
-    partial: np.ndarray  # panels, the sum over the chunk at hand
-    fixed: "FixedPoint"
-
-    @abstractmethod
-    def _add_partial(self, chunk):
-        """Add the terms of a chunk to ``partial``."""
-
-    def add(self, chunk):
-        self.partial[:] = 0.0
-        self._add_partial(chunk)
-        self.fixed.add(self.kernels, self.partial)
-
-    def merge(self, other):
-        self.fixed.merge(other.fixed)
-
-
-class FixedPointGram(FixedPointSum):
-    """(n, p) sums, entry (i, j) bounded by ``bound`` 2^(e_i + f_j) with e, f the two ``exponents``."""
-
-    def __init__(self, kernels, inputs, bound, exponents):
-        self.kernels = kernels
-        self.inputs = inputs
-        self.symmetric = len(inputs) == 1
-        shape = kernels.product_shape(len(inputs[0]), len(inputs[-1]))
-        self.partial = np.empty(shape)
-        self.fixed = FixedPoint(shape, bound, exponents[0], exponents[-1])
-
-    @staticmethod
-    def nbytes(kernels, n, p):
-        return 16 * int(np.prod(kernels.product_shape(n, p)))
-
-    def finish(self):
-        n, p = len(self.inputs[0]), len(self.inputs[-1])
-        sums = self.kernels.from_panels(self.fixed.finish(), n, p)
-        return mirrored(sums) if self.symmetric else sums
+    def _unpadded(self):
+        """The counts without the padding of the rows and columns."""
+        return self.counts[: len(self.inputs[0]), : len(self.inputs[-1])]
 
 
 class ReluGram(FixedPointGram):
@@ -142,24 +104,6 @@ class WeightedCoactivation(FixedPointGram):
             )
 
 
-class FixedPointVector(FixedPointSum):
-    """(n,) sums, entry i bounded by ``bound`` 2^e_i."""
-
-    def __init__(self, kernels, inputs, bound, exponents):
-        self.kernels = kernels
-        self.inputs = inputs
-        shape = (kernels.groups(len(inputs[0])), 1, kernels.group_width)
-        self.partial = np.empty(shape)
-        self.fixed = FixedPoint(shape, bound, np.zeros(1, int), exponents)
-
-    @staticmethod
-    def nbytes(kernels, n, p):
-        return 16 * kernels.groups(n) * kernels.group_width
-
-    def finish(self):
-        return self.fixed.finish().reshape(-1)[: len(self.inputs[0])]
-
-
 class ReluSquares(FixedPointVector):
     """(n,) sums of relu(h_ri)^2: the diagonal of :class:`ReluGram`."""
 
@@ -186,26 +130,6 @@ class WeightedActivation(FixedPointVector):
         squares = self.neurons.output_squares(chunk.first, chunk.count)
         out = self.partial.reshape(-1)[: len(self.inputs[0])]
         self.kernels.sums.weighted_bit_count(chunk.bits(0), squares, out)
-
-
-class FixedPointOutputs(FixedPointSum):
-    """(n, q) sums, entry (i, c) bounded by ``bounds[c]`` 2^e_i, e the ``norm_exponents`` of the inputs."""
-
-    def __init__(self, kernels, inputs, bounds):
-        self.kernels = kernels
-        self.inputs = inputs
-        shape = (kernels.groups(len(inputs[0])), len(bounds), kernels.group_width)
-        self.partial = np.empty(shape)
-        self.fixed = FixedPoint(shape, bounds, np.zeros(1, int), inputs[0].norm_exponents)
-
-    @staticmethod
-    def nbytes(kernels, n, p):
-        """Two panels, a third while they are finished."""
-        return 24 * kernels.groups(n) * kernels.group_width * p
-
-    def finish(self):
-        sums = self.fixed.finish()
-        return np.ascontiguousarray(self.kernels.from_panels(sums, sums.shape[1], len(self.inputs[0])).T)
 
 
 class OutputSums(FixedPointOutputs):
@@ -275,6 +199,12 @@ class ActivationCounts:
     def finish(self):
         return self.counts.astype(np.float64)
 
+    def state(self):
+        return [self.counts]
+
+    def add_state(self, state):
+        self.counts += state[0]
+
 
 class PatternBits:
     """The pattern itself, written into one (n, bytes) array that all workers share."""
@@ -298,42 +228,3 @@ class PatternBits:
 
     def finish(self):
         return self.packed
-
-
-class FixedPoint:
-    """int64 sums of float64 panels (groups, rows, G), entry (i, j) in units of 2^(e_i + f_j - shift).
-
-    ``bound`` is one for all rows of the panels, or one for each.
-    """
-
-    def __init__(self, shape, bound, row_exponents, column_exponents):
-        groups, rows, width = shape
-        shift = 62 - np.maximum(np.frexp(bound)[1], SMALLEST_BOUND_EXPONENT)
-        row = np.zeros(rows, int)
-        row[: len(row_exponents)] = row_exponents
-        column = np.zeros(groups * width, int)
-        column[: len(column_exponents)] = column_exponents
-        self.row_scale = np.ldexp(1.0, shift - row)
-        self.column_scale = np.ldexp(1.0, -column).reshape(groups, width)
-        self.totals = np.zeros(shape, np.int64)
-
-    def add(self, kernels, partial):
-        kernels.sums.add_fixed_point(partial, self.row_scale, self.column_scale, self.totals)
-
-    def merge(self, other):
-        self.totals += other.totals
-
-    def finish(self):
-        sums = self.totals / self.row_scale[:, None]
-        sums /= self.column_scale[:, None, :]
-        return sums
-
-
-def mirrored(upper):
-    """The symmetric matrix with this upper triangle, in place."""
-    for start in range(0, len(upper), 256):  # in blocks: no second matrix
-        stop = min(start + 256, len(upper))
-        upper[stop:, start:stop] = upper[start:stop, stop:].T
-        block = upper[start:stop, start:stop]
-        block[...] = np.triu(block) + np.triu(block, 1).T
-    return upper

@@ -11,9 +11,10 @@ import math
 
 import numpy as np
 
-from .accumulators import FixedPointOutputs, OutputSums
+from .accumulators import OutputSums
 from .chunk import Stopped
 from .environment import ieee_arithmetic
+from .fixed_point import FixedPointOutputs
 from .neurons import read_only
 from .threads import available_cpus, pool
 

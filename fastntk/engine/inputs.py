@@ -23,12 +23,13 @@ class PackedInputs:
         self.rows = read_only(masked if len(self.active) == self.total else masked[self.active])
         self.kernels = kernels
 
-    def prepare(self, needs):
-        """Pack now what ``needs`` will ask for: workers that start together would each pack their own."""
+    def prepared(self, needs):
+        """Itself, packed for ``needs`` now: workers that start together would each pack their own."""
         if "bits" in needs:
             self.pattern_inputs  # noqa: B018
         if "relu" in needs:
             self.feature_panels, self.norm_exponents  # noqa: B018
+        return self
 
     def __len__(self):
         return len(self.rows)
@@ -53,6 +54,10 @@ class PackedInputs:
     def places(self):
         """Where the rows stand: an index of the first axis of a result."""
         return slice(None) if len(self) == self.total else self.active
+
+    def places_of(self, rows):
+        """Where a slice of the rows stands."""
+        return rows if len(self) == self.total else self.active[rows]
 
     def spread_rows(self, values):
         """Results of the active rows at their places along the first axis, zeros elsewhere."""

@@ -8,7 +8,8 @@ from abc import abstractmethod
 
 import numpy as np
 
-from .accumulators import FixedPoint, FixedPointGram, FixedPointOutputs, FixedPointSum, OutputWeights
+from .accumulators import OutputWeights
+from .fixed_point import FixedPoint, FixedPointGram, FixedPointOutputs, FixedPointSum
 from .moments import BLOCK
 
 FEATURE_ROWS = 192  # neurons times features whose mean features are held at a time
@@ -162,6 +163,11 @@ class MeanDirections(FixedPointSum):
             for column, out in zip(a.T, by_output, strict=True):
                 own = self.kernels.to_panels(column[:, np.newaxis] * weights)
                 self.kernels.ordered_product(own, one.active, len(weights), False, out)
+
+    @property
+    def _extent(self):
+        groups, rows, width = self.fixed.totals.shape
+        return rows, groups * width
 
     def finish(self):
         n, dim, sums = len(self.inputs[0]), self.neurons.dim, self.fixed.finish()

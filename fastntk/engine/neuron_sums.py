@@ -13,43 +13,26 @@ class NeuronSums:
     """The quantities (accumulator classes) that one sweep over the neurons adds up.
 
     ``rows`` and ``columns`` are numbers of samples, ``columns`` None where a result has one value for
-    each row, or as many as ``values`` says.  ``sweeps`` is how many times :meth:`run` will be called,
-    for progress(done, total); ``result_bytes`` is what the caller allocates besides.
+    each row, or as many as ``values`` says.  ``result_bytes`` is what the caller allocates besides.
     """
 
-    def __init__(
-        self, neurons, quantities, rows, columns=None, *, options, values=1, sweeps=1, result_bytes=0
-    ):
+    def __init__(self, neurons, quantities, rows, columns=None, *, options, values=1, result_bytes=0):
         self.neurons = neurons
         self.quantities = quantities
-        self.kernels = kernels = load()
+        self.kernels = load()
         self.progress = options.progress
-        self.done, self.total = 0, neurons.width * sweeps
-        dim, sizes = neurons.dim, [n for n in (rows, columns) if n is not None]
-        self.needs = needs = {need for quantity in quantities for need in quantity.needs}
-        worker_bytes = nbytes_chunk(kernels, dim, sizes, needs)
-        worker_bytes += sum(quantity.nbytes(kernels, rows, columns or values) for quantity in quantities)
-        shared_bytes = sum(nbytes_packed(n, dim, kernels, needs) for n in sizes)
-        shared_bytes += 8 * rows * (columns or values) * COPIES_AT_FINISH + result_bytes
-        self.plan = make_plan(
-            neurons.width,
-            exact=all(quantity.exact for quantity in quantities),
-            shared_bytes=shared_bytes,
-            worker_bytes=worker_bytes,
-            threads=options.threads,
-            memory_limit=options.memory_limit,
-            subject=f"{' x '.join(map(str, sizes))} samples of {dim} features",
-        )
+        self.done = 0
+        self.needs = all_needs(quantities)
+        result_bytes += 8 * rows * (columns or values) * COPIES_AT_FINISH
+        self.plan = plan_sums(neurons, quantities, rows, columns, options, values, result_bytes)
 
     def pack(self, masked):
         """Masked inputs (n, d) float32 as :meth:`run` takes them."""
-        inputs = PackedInputs(masked, self.kernels)
-        inputs.prepare(self.needs)
-        return inputs
+        return PackedInputs(masked, self.kernels).prepared(self.needs)
 
     def run(self, inputs, **extra):
         """The finished sums, one array for each quantity, for [rows] or [rows, columns]."""
-        merged = sweep(
+        sums = sweep(
             self.plan,
             self.kernels,
             self.neurons,
@@ -57,8 +40,33 @@ class NeuronSums:
             lambda: [quantity(self.kernels, inputs, self.neurons, **extra) for quantity in self.quantities],
             None if self.progress is None else self._report,
         )
-        return [accumulator.finish() for accumulator in merged]
+        return [accumulator.finish() for accumulator in sums.accumulators]
 
     def _report(self, count):
         self.done += count
-        self.progress(self.done, self.total)
+        self.progress(self.done, self.neurons.width)
+
+
+def plan_sums(neurons, quantities, rows, columns, options, values=1, result_bytes=0, finishing_bytes=0):
+    """The :class:`Plan` of sums for so many samples; arguments as for :class:`NeuronSums`.
+
+    ``finishing_bytes`` is what each thread takes besides the sums while it puts the result together.
+    """
+    kernels, dim, sizes = load(), neurons.dim, [n for n in (rows, columns) if n is not None]
+    needs = all_needs(quantities)
+    worker_bytes = max(nbytes_chunk(kernels, dim, sizes, needs), finishing_bytes)
+    worker_bytes += sum(quantity.nbytes(kernels, rows, columns or values) for quantity in quantities)
+    return make_plan(
+        neurons.width,
+        exact=all(quantity.exact for quantity in quantities),
+        shared_bytes=result_bytes + sum(nbytes_packed(n, dim, kernels, needs) for n in sizes),
+        worker_bytes=worker_bytes,
+        threads=options.threads,
+        memory_limit=options.memory_limit,
+        subject=f"{' x '.join(map(str, sizes))} samples of {dim} features",
+    )
+
+
+def all_needs(quantities):
+    """What chunks have to provide for all of these."""
+    return {need for quantity in quantities for need in quantity.needs}

@@ -8,6 +8,7 @@ import psutil
 
 from .. import validation
 from .chunk import CHUNK
+from .ranges import even_ranges, fixed_ranges
 from .threads import MAX_THREADS, available_cpus
 
 
@@ -21,8 +22,12 @@ class Options(NamedTuple):
 
 class Plan(NamedTuple):
     threads: int
-    ranges: list[tuple[int, int]]  # (first, count) of each chunk, in order
+    exact: bool  # whether any split of the neurons gives the same sums
     nbytes: int  # estimated peak of the memory that the call adds
+
+    def ranges(self, first, count):
+        """Neurons first .. first + count - 1 as the ranges that threads take, in order."""
+        return even_ranges(first, count, self.threads) if self.exact else fixed_ranges(first, count)
 
 
 def make_plan(width, *, exact, shared_bytes, worker_bytes, threads=None, memory_limit=None, subject):
@@ -45,8 +50,7 @@ def make_plan(width, *, exact, shared_bytes, worker_bytes, threads=None, memory_
             f"the same), or a larger memory_limit."
         )
     wanted = min(wanted, fitting)
-    ranges = even_ranges(width, wanted) if exact else fixed_ranges(width)
-    return Plan(wanted, ranges, shared_bytes + worker_bytes * wanted)
+    return Plan(wanted, exact, shared_bytes + worker_bytes * wanted)
 
 
 def allowed_memory(memory_limit):
@@ -78,18 +82,6 @@ def available_memory(control_group=Path("/sys/fs/cgroup")):
         int(line.split()[1]) for line in lines if line.startswith("inactive_file ")
     )  # given up at need
     return min(available, max(limit - used + files, 0))
-
-
-def fixed_ranges(width):
-    """Chunks of CHUNK neurons: what the bits of float sums are defined by."""
-    return [(first, min(CHUNK, width - first)) for first in range(0, width, CHUNK)]
-
-
-def even_ranges(width, threads):
-    """Chunks of at most CHUNK neurons, as many for each thread, for sums that any split leaves equal."""
-    rounds = -(-width // (CHUNK * threads))
-    size = -(-width // (threads * rounds * 512)) * 512
-    return [(first, min(size, width - first)) for first in range(0, width, size)]
 
 
 def describe_bytes(count):

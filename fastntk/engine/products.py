@@ -5,39 +5,25 @@ The bits of a BLAS product change with threads, tiles and processors; these depe
 
 import numpy as np
 
-from .accumulators import mirrored
-from .environment import ieee_arithmetic
-from .threads import pool
 
+def inner_products(rows, columns, row_slice, column_slice):
+    """x~_i . x~_j of packed inputs, for two slices that begin with a panel; float64.
 
-def inner_products(rows, columns, threads=1):
-    """x~_i . x~_j, (n, p) float64, of packed inputs.
-
-    Where both sides are the same, one triangle is computed and mirrored: a chain of fma is symmetric.
+    The entry (i, j) has the bits of the entry (j, i): a chain of fma is symmetric.
     """
-    symmetric = rows is columns
-    out = panel_product(rows.kernels, rows.feature_panels, columns.feature_panels, symmetric, threads)
-    products = rows.kernels.from_panels(out, len(rows), len(columns))
-    return mirrored(products) if symmetric else products
+    kernels, width = rows.kernels, rows.kernels.group_width
+    left, right = (
+        side.feature_panels[here.start // width : -(-here.stop // width)]
+        for side, here in ((rows, row_slice), (columns, column_slice))
+    )
+    sizes = [here.stop - here.start for here in (row_slice, column_slice)]
+    return kernels.from_panels(panel_product(kernels, left, right), *sizes)
 
 
-def panel_product(kernels, left, right, symmetric=False, threads=1):
-    """The product of the columns of two operands in panels, as panels; one triangle where ``symmetric``."""
+def panel_product(kernels, left, right):
+    """The product of the columns of two operands in panels, as panels."""
     out = np.zeros((len(right), len(left) * kernels.group_width, kernels.group_width))
-
-    def every_so_many(first):
-        """A worker's share: groups of columns, interleaved as they grow longer in a triangle."""
-        with ieee_arithmetic():
-            for group in range(first, len(right), threads):
-                needed = left[: group + 1] if symmetric else left
-                here = slice(group, group + 1)
-                kernels.ordered_product(needed, right[here], left.shape[1], False, out[here])
-
-    if threads == 1:  # perhaps in a worker, which must not wait for others
-        every_so_many(0)
-        return out
-    for worker in [pool().submit(every_so_many, first) for first in range(threads)]:
-        worker.result()
+    kernels.ordered_product(left, right, left.shape[1], False, out)
     return out
 
 
@@ -47,7 +33,5 @@ def square_norms(inputs):
     out = np.empty((len(panels), kernels.group_width))
     for group in range(len(panels)):
         one = panels[group : group + 1]
-        square = np.zeros((1, kernels.group_width, kernels.group_width))
-        kernels.ordered_product(one, one, one.shape[1], False, square)
-        out[group] = np.diagonal(square[0])
+        out[group] = np.diagonal(panel_product(kernels, one, one)[0])
     return out.reshape(-1)[: len(inputs)]

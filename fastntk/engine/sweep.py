@@ -1,29 +1,64 @@
 """The sweep: workers take neuron ranges, each adds into its own accumulators, the sums are merged."""
 
+import math
+import time
+
 from .chunk import Chunk
+from .ranges import gaps, union
 from .workers import run_workers
 
 
-def sweep(plan, kernels, neurons, inputs, make_accumulators, report=None):
-    """Add every range of the plan; the merged accumulators, in the order they were made.
+class Sums:
+    """What has been added up so far: the accumulators, and which neurons are in them."""
+
+    def __init__(self, accumulators=None, covered=()):
+        self.accumulators = accumulators
+        self.covered = list(covered)
+
+    def cover(self, ranges):
+        self.covered = union([*self.covered, *ranges])
+
+    def gaps(self, width):
+        """The neurons that are missing, as ranges in order."""
+        return gaps(self.covered, width)
+
+
+def sweep(plan, kernels, neurons, inputs, make_accumulators, report=None, *, sums=None, deadline=math.inf):
+    """Add to ``sums`` (by default none) what it lacks, up to a deadline on the clock of ``time.monotonic``.
 
     ``report(count)`` is called in the calling thread after each range.  On an exception or Ctrl-C the
-    workers finish the range they are in, and the exception goes on.
+    workers finish the range they are in, and the exception goes on; ``sums`` is of no use then.
     """
+    sums = Sums() if sums is None else sums
+    ranges = [one for gap in sums.gaps(neurons.width) for one in plan.ranges(*gap)]
+    carried = [] if sums.accumulators is None else [sums.accumulators]
+    taken = []
 
-    def work(ranges):
-        accumulators = make_accumulators()
-        chunk = Chunk(kernels, neurons, inputs, ranges.stopped)
-        for first, count in ranges:
+    def until_deadline():
+        for one in ranges:
+            taken.append(one)
+            yield one
+            if time.monotonic() >= deadline:
+                return
+
+    def work(tasks):
+        try:
+            accumulators = carried.pop()
+        except IndexError:
+            accumulators = make_accumulators()
+        chunk = Chunk(kernels, neurons, inputs, tasks.stopped)
+        for first, count in tasks:
             chunk.move_to(first, count)
             for accumulator in accumulators:
                 accumulator.add(chunk)
-            ranges.report(count)
+            tasks.report(count)
         return accumulators
 
-    results = run_workers(work, plan.ranges, plan.threads, report)
+    results = run_workers(work, until_deadline(), min(plan.threads, max(len(ranges), 1)), report)
     merged = results[0]
     for other in results[1:]:
         for left, right in zip(merged, other, strict=True):
             left.merge(right)
-    return merged
+    sums.accumulators = merged
+    sums.cover(taken)
+    return sums

@@ -7,6 +7,7 @@ import pytest
 
 from fastntk.engine import accumulators as acc
 from fastntk.engine.chunk import CHUNK, Chunk, clear_beyond
+from fastntk.engine.fixed_point import FixedPoint, mirrored
 from fastntk.engine.inputs import PackedInputs
 from fastntk.engine.neurons import Neurons
 from fastntk.kernels import load, reference
@@ -108,7 +109,7 @@ def test_outputs_with_other_weights_than_the_networks():
 
 
 def test_fixed_point_keeps_62_bits_of_the_bound():
-    fixed = acc.FixedPoint((1, 2, 1), 3.0, np.array([0, 1]), np.array([5]))
+    fixed = FixedPoint((1, 2, 1), 3.0, np.array([0, 1]), np.array([5]))
     values = np.array([[[3.0 * 32], [-(3.0 * 64)]]])
     fixed.add(load(), values)
     fixed.add(load(), values * 2.0**-59)
@@ -119,7 +120,7 @@ def test_fixed_point_keeps_62_bits_of_the_bound():
 
 def test_fixed_point_with_a_bound_for_each_row():
     """A row keeps its own 62 bits beside one that is larger by far."""
-    fixed = acc.FixedPoint((1, 2, 1), np.array([1e40, 1e-40]), np.zeros(1, int), np.array([2]))
+    fixed = FixedPoint((1, 2, 1), np.array([1e40, 1e-40]), np.zeros(1, int), np.array([2]))
     values = np.array([[[1e40], [-1e-40]]])
     fixed.add(load(), values)
     np.testing.assert_allclose(fixed.finish(), values, rtol=2.0**-53)
@@ -155,6 +156,6 @@ def test_relu_blocks_are_the_preactivations_of_the_definition():
 
 def test_mirrored():
     upper = np.triu(np.random.default_rng(1).standard_normal((600, 600)))
-    full = acc.mirrored(upper.copy())
+    full = mirrored(upper.copy())
     np.testing.assert_array_equal(full, full.T)
     np.testing.assert_array_equal(np.triu(full), upper)

@@ -1,5 +1,7 @@
 """Plans: ranges that cover the width once, threads that fit the memory, errors that say what would."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,15 +11,14 @@ from fastntk.engine.plan import (
     available_memory,
     checked_options,
     describe_bytes,
-    even_ranges,
-    fixed_ranges,
     make_plan,
 )
+from fastntk.engine.ranges import even_ranges, fixed_ranges, gaps, union
 
 
 @given(width=st.integers(1, 10**7), threads=st.integers(1, 64))
 def test_ranges_cover_every_neuron_once(width, threads):
-    for ranges in (even_ranges(width, threads), fixed_ranges(width)):
+    for ranges in (even_ranges(0, width, threads), fixed_ranges(0, width)):
         position = 0
         for first, count in ranges:
             assert first == position
@@ -29,7 +30,21 @@ def test_ranges_cover_every_neuron_once(width, threads):
 
 @given(width=st.integers(10**5, 10**7), threads=st.integers(1, 8))
 def test_even_ranges_leave_no_thread_waiting(width, threads):
-    assert len(even_ranges(width, threads)) <= threads * -(-width // (CHUNK * threads))
+    assert len(even_ranges(0, width, threads)) <= threads * -(-width // (CHUNK * threads))
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 5)), max_size=6))
+def test_gaps_are_what_ranges_leave(ranges):
+    neurons = [r for first, count in ranges for r in range(first, first + count)]
+    if len(set(neurons)) < len(neurons):
+        with pytest.raises(ValueError, match="is in two ranges"):
+            union(ranges)
+        return
+    covered = union(ranges)
+    assert [r for first, count in covered for r in range(first, first + count)] == sorted(neurons)
+    left = [r for first, count in gaps(covered, 40) for r in range(first, first + count)]
+    assert sorted(left + neurons) == list(range(40))
+    assert all(a + n < b for (a, n), (b, _) in itertools.pairwise(covered))
 
 
 def plan(**changes):

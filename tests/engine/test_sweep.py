@@ -2,11 +2,11 @@
 
 import threading
 import time
+import types
 
 import pytest
 
 from fastntk.engine import threads
-from fastntk.engine.plan import Plan
 from fastntk.engine.sweep import sweep
 from fastntk.kernels import load
 
@@ -28,7 +28,9 @@ RANGES = [(first, 10) for first in range(0, 1000, 10)]
 
 
 def run(make, workers=3, report=None, ranges=RANGES):
-    return sweep(Plan(workers, ranges, 0), load(), None, [], lambda: [make()], report)
+    neurons = types.SimpleNamespace(width=sum(count for _, count in ranges))
+    plan = types.SimpleNamespace(threads=workers, ranges=lambda first, count: ranges)
+    return sweep(plan, load(), neurons, [], lambda: [make()], report).accumulators
 
 
 @pytest.mark.parametrize("workers", [1, 3])

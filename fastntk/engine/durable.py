@@ -1,0 +1,34 @@
+"""Files that are there as a whole or as they were, whatever happens in between."""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def replace_file(path, write):
+    """``write(file)`` into a new file beside ``path``, which then takes its place.
+
+    The file is on the disk before it is renamed, and the new name before this returns: a power failure
+    leaves the old file or the new one.  After an error the old one is untouched and nothing else is left.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(path):
+    """Put the names in a folder on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,125 @@
+"""Long runs: one sweep after the other, with progress, checkpoints, and workers elsewhere."""
+
+import math
+import time
+
+from ..kernels import load
+from .sweep import Sums, sweep
+
+
+class Run:
+    """The sums of the parts of a problem, in order.
+
+    ::
+
+        for part, inputs, accumulators in run:   # finished sums; the parts before a checkpoint are left out
+            ...                                  # the caller may change the arrays of ``kept``
+
+    Parameters
+    ----------
+    problem : Problem
+    parts : list of Part
+    plan : Plan
+    progress : callable or None
+        progress(done, total) in neurons times draws, each part in proportion to its share of the entries.
+    checkpoint : Checkpoint or None
+        Goes on where it stands, and is saved when due.
+    executor : an ``executors.Workers`` or None
+    kept : dict of arrays
+        What the caller adds up over the parts: saved and restored with the sums.
+    each_part : bool
+        Whether a part that is done is on the disk (as it is in a file): saved at once, without sums.
+    """
+
+    def __init__(
+        self,
+        problem,
+        parts,
+        plan,
+        *,
+        progress=None,
+        checkpoint=None,
+        executor=None,
+        kept=None,
+        each_part=False,
+    ):
+        self.problem, self.parts, self.plan = problem, parts, plan
+        self.progress, self.checkpoint, self.executor = progress, checkpoint, executor
+        self.kept, self.each_part = kept or {}, each_part
+        self.notes = {}  # JSON values that the caller saves with its position
+        self.first, self._saved_sums = 0, None
+        if checkpoint is not None and checkpoint.saved is not None:
+            self._restore(checkpoint.saved)
+            checkpoint.saved = None  # its arrays are large
+        self._total = problem.neurons.width * len({part.draw for part in parts})
+        self._shares = [share * self._total for share in shares(parts)]
+        self._before = sum(self._shares[: self.first])
+        self._fraction = 0.0  # of the part at hand
+
+    def __iter__(self):
+        width = self.problem.neurons.width
+        for number in range(self.first, len(self.parts)):
+            part = self.parts[number]
+            inputs = self.problem.inputs(part)
+            sums = self._start(inputs)
+            self._fraction = sum(count for _, count in sums.covered) / width
+            advance = self._local if self.executor is None else self.executor.begin(self.problem, part)
+            while sums.gaps(width) or sums.accumulators is None:
+                deadline = math.inf if self.checkpoint is None else self.checkpoint.deadline
+                advance(inputs, sums, lambda count, number=number: self._report(number, count), deadline)
+                if self.checkpoint is not None and sums.gaps(width):
+                    self._save(number, sums, since=min(deadline, time.monotonic()))
+            self._before += self._shares[number]
+            yield part, inputs, sums.accumulators
+            if self.checkpoint is not None and (self.each_part or (self.kept and self.checkpoint.is_due)):
+                self._save(number + 1, None)
+
+    def _local(self, inputs, sums, report, deadline):
+        def make():
+            return self.problem.accumulators(inputs)
+
+        sweep(self.plan, load(), self.problem.neurons, inputs, make, report, sums=sums, deadline=deadline)
+
+    def _report(self, number, count):
+        self._fraction += count / self.problem.neurons.width
+        if self.progress is not None:
+            self.progress(round(self._before + self._fraction * self._shares[number]), self._total)
+
+    # -------------------------------------------------------------------------- checkpoints
+    def _save(self, number, sums, since=None):
+        """Save that the parts before ``number`` are done, and what there is of that one."""
+        arrays = {f"kept_{name}": array for name, array in self.kept.items()}
+        covered = []
+        if sums is not None:
+            covered = sums.covered
+            for k, accumulator in enumerate(sums.accumulators):
+                arrays |= {f"sums_{k}_{i}": array for i, array in enumerate(accumulator.state())}
+        self.checkpoint.save({"part": number, "covered": covered, **self.notes}, arrays, since)
+
+    def _restore(self, saved):
+        self.first = saved.position["part"]
+        for name, array in self.kept.items():
+            array[...] = saved.arrays[f"kept_{name}"]
+        covered = [tuple(one) for one in saved.position["covered"]]
+        if covered:
+            self._saved_sums = covered, saved.arrays
+
+    def _start(self, inputs):
+        """Sums to begin a part with: none, or those of the checkpoint."""
+        if self._saved_sums is None:
+            return Sums()
+        (covered, arrays), self._saved_sums = self._saved_sums, None
+        accumulators = self.problem.accumulators(inputs)
+        for k, accumulator in enumerate(accumulators):
+            names = sorted(name for name in arrays if name.startswith(f"sums_{k}_"))
+            accumulator.add_state([arrays[name] for name in names])
+        return Sums(accumulators, covered)
+
+
+def shares(parts):
+    """What fraction of all entries each part has."""
+    sizes = []
+    for part in parts:
+        rows, columns = (stop - start for start, stop in (part.rows, part.columns or (0, 1)))
+        sizes.append(rows * columns)
+    return [size / sum(sizes) for size in sizes]
