@@ -59,21 +59,19 @@ class DaskWorkers(Workers):
         self._require_running()
         if self.sent.status in ("cancelled", "lost", "error"):
             self._send()
+        others = None if avoid is None else self._others(avoid)
         return self.client.submit(
             remote.run_task,
             task,
             self.sent,
             key=f"fastntk-{first}-{uuid.uuid4().hex}",
             pure=False,
-            workers=self._others(avoid),
-            allow_other_workers=True,
-            retries=0,
+            workers=others,
+            allow_other_workers=bool(others),
         )
 
     def _others(self, handle):
-        """The workers that are not running a task; None (any) without a task."""
-        if handle is None:
-            return None
+        """The workers that are not running a task, or None (any) where it is on all."""
         busy = {worker for worker, keys in self.client.processing().items() if handle.key in keys}
         return [worker for worker in self.client.nthreads() if worker not in busy] or None
 

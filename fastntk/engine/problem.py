@@ -8,7 +8,7 @@ from .neuron_sums import all_needs
 
 
 class Part(NamedTuple):
-    """One sweep: a draw of the masks and a tile of samples, (start, stop) pairs; no columns for row values."""
+    """One sweep: a draw of the masks and a tile of samples, as (start, stop) pairs, or of rows alone."""
 
     draw: int
     rows: tuple[int, int]
