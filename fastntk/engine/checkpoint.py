@@ -197,6 +197,11 @@ class Checkpoint:
             f"written. Restore the folder from a copy, or delete it to start over."
         )
 
+    def take(self):
+        """What is saved, which is not held here any longer: its arrays are large."""
+        saved, self.saved = self.saved, None
+        return saved
+
     @property
     def token(self):
         """A short name for the run, the same whenever it goes on."""

@@ -49,8 +49,7 @@ class Run:
         self.notes = {}  # JSON values that the caller saves with its position
         self.first, self._saved_sums = 0, None
         if checkpoint is not None and checkpoint.saved is not None:
-            self._restore(checkpoint.saved)
-            checkpoint.saved = None  # its arrays are large
+            self._restore(checkpoint.take())
         self._total = problem.neurons.width * len({part.draw for part in parts})
         self._shares = [share * self._total for share in shares(parts)]
         self._before = sum(self._shares[: self.first])
