@@ -7,8 +7,9 @@ import numpy as np
 
 from ..kernels import load
 from .assembly import BLOCK_ROWS, ArraySum, assemble, nbytes_block
-from .neuron_sums import plan_sums
+from .neuron_sums import all_needs, plan_sums
 from .npyfile import NpyMatrix, Tile
+from .patterns import pattern_store
 from .runs import Run
 from .tiles import tile_edges, tile_parts
 
@@ -77,30 +78,38 @@ class KernelMatrix:
         parts = tile_parts(*self.shape, edges, self.draws, self.symmetric)
         is_done = position is not None and position["part"] == len(parts)
         file = NpyMatrix(path, self.shape, token, goes_on=position is not None, is_done=is_done)
+        store = None if is_done else self._pattern_store(file, parts, plan)
         try:
-            self._write(file, parts, edges, plan, checkpoint, position)
+            self._write(file, parts, edges, plan, checkpoint, position, store)
         except BaseException:
             file.close()
             if checkpoint is None:
                 file.discard()
             raise
+        finally:
+            if store is not None:
+                store.close()
         return np.load(path, mmap_mode="r")
 
     def _plan_tile(self, rows, columns):
         sums_of_draws = 8 * rows * columns if self.draws > 1 else 0
         return self.plan(rows, columns, sums_of_draws, True)
 
-    def _write(self, file, parts, edges, plan, checkpoint, position):
+    def _write(self, file, parts, edges, plan, checkpoint, position, store):
         checksums = position["checksums"] if position else []
         tiles = [part for part in parts if part.draw == self.draws - 1]
         for part, checksum in zip(tiles, checksums, strict=False):
             self._tile(file, part).require(checksum)
         log.info(
-            "%d x %d matrix in %d tiles of %d x %d on %d threads, %s",
-            *self.shape, len(tiles), *edges, plan.threads, file.path,
+            "%d x %d matrix in %d tiles of %d x %d on %d threads, patterns %s, %s",
+            *self.shape, len(tiles), *edges, plan.threads,
+            "of each tile worked out for itself" if store is None else "kept on disk", file.path,
         )  # fmt: skip
+        if store is not None:
+            plan = plan._replace(exact=False)  # the same chunks of neurons in every tile
         total = np.zeros(edges if self.draws > 1 else (0, 0))
         run = self._run(parts, plan, checkpoint, {"total": total}, each_part=True)
+        run.store = store
         run.notes = {"tile": list(edges), "checksums": checksums}
         for part, inputs, accumulators in run:
             tile = self._tile(file, part)
@@ -121,6 +130,12 @@ class KernelMatrix:
             if checkpoint is not None:
                 file.sync()
         file.finish()
+
+    def _pattern_store(self, file, parts, plan):
+        """Where patterns are kept, if that is cheaper than working them out for every tile."""
+        if self.executor is not None or "bits" not in all_needs(self.problem.quantities):
+            return None
+        return pattern_store(file.path.parent, parts, self.symmetric, self.problem.neurons, plan.threads)
 
     def _run(self, parts, plan, checkpoint, kept, each_part=False):
         return Run(

@@ -4,6 +4,7 @@ import math
 import time
 
 from ..kernels import load
+from .patterns import names_of
 from .sweep import Sums, sweep
 
 
@@ -46,6 +47,7 @@ class Run:
         self.problem, self.parts, self.plan = problem, parts, plan
         self.progress, self.checkpoint, self.executor = progress, checkpoint, executor
         self.kept, self.each_part = kept or {}, each_part
+        self.store = None  # of patterns, where the parts share samples
         self.notes = {}  # JSON values that the caller saves with its position
         self.first, self._saved_sums = 0, None
         if checkpoint is not None and checkpoint.saved is not None:
@@ -60,6 +62,9 @@ class Run:
         for number in range(self.first, len(self.parts)):
             part = self.parts[number]
             inputs = self.problem.inputs(part)
+            if self.store is not None:
+                for side, name in zip(inputs, names_of(part, len(self.problem.sides) == 1), strict=False):
+                    side.store, side.name = self.store, name
             sums = self._start(inputs)
             self._fraction = sum(count for _, count in sums.covered) / width
             advance = self._local if self.executor is None else self.executor.begin(self.problem, part)
