@@ -64,8 +64,8 @@ class KernelMatrix:
         total = np.zeros(self.shape)
         parts = tile_parts(*self.shape, self.shape, self.draws, self.symmetric)
         kept = {"total": total} if self.draws > 1 else {}
-        for _, inputs, accumulators in self._run(parts, plan, checkpoint, kept):
-            assemble(self.formula, accumulators, inputs, ArraySum(total), plan.threads)
+        for _, inputs, sums in self._run(parts, plan, checkpoint, kept):
+            assemble(self.formula, sums.accumulators, inputs, ArraySum(total), plan.threads)
         total /= self.draws
         return total
 
@@ -111,15 +111,15 @@ class KernelMatrix:
         run = self._run(parts, plan, checkpoint, {"total": total}, each_part=True)
         run.store = store
         run.notes = {"tile": list(edges), "checksums": checksums}
-        for part, inputs, accumulators in run:
+        for part, inputs, sums in run:
             tile = self._tile(file, part)
             if self.draws == 1:
-                assemble(self.formula, accumulators, inputs, tile, plan.threads)
+                assemble(self.formula, sums.accumulators, inputs, tile, plan.threads)
             else:
                 here = total[: part.rows[1] - part.rows[0], : part.columns[1] - part.columns[0]]
                 if part.draw == 0:
                     here[...] = 0.0
-                assemble(self.formula, accumulators, inputs, ArraySum(here), plan.threads)
+                assemble(self.formula, sums.accumulators, inputs, ArraySum(here), plan.threads)
                 if part.draw < self.draws - 1:
                     continue
                 here /= self.draws

@@ -13,8 +13,10 @@ class Run:
 
     ::
 
-        for part, inputs, accumulators in run:   # finished sums; the parts before a checkpoint are left out
-            ...                                  # the caller may change the arrays of ``kept``
+        for part, inputs, sums in run:   # finished; the parts before a checkpoint are left out
+            ...                          # the caller may change the arrays of ``kept``
+
+    The accumulators are gone when the next part begins: both would not fit.
 
     Parameters
     ----------
@@ -74,7 +76,8 @@ class Run:
                 if self.checkpoint is not None and sums.gaps(width):
                     self._save(number, sums, since=min(deadline, time.monotonic()))
             self._before += self._shares[number]
-            yield part, inputs, sums.accumulators
+            yield part, inputs, sums
+            sums.accumulators = None
             if self.checkpoint is not None and (self.each_part or (self.kept and self.checkpoint.is_due)):
                 self._save(number + 1, None)
 
