@@ -34,11 +34,34 @@ _in_use_lock = threading.Lock()
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message says why and what to do."""
+    """A checkpoint that cannot be used; the message says why and what to do.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, fastntk as fn
+    >>> net, mask = fn.Network(width=1000, dim=2), fn.GaussianMask(0.1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     K = fn.ntk(np.eye(2), network=net, mask=mask, checkpoint=folder)
+    ...     try:
+    ...         K = fn.ntk(np.eye(2), network=net, mask=mask, seed=1, checkpoint=folder)
+    ...     except fn.CheckpointError as error:
+    ...         print("is of another run: seed was 0, now 1" in str(error))
+    True
+    """
 
 
 class CheckpointWarning(UserWarning):
-    """A checkpoint that could not be written: the run goes on, the last one stays valid."""
+    """A checkpoint that could not be written, on a full disk perhaps: the run goes on, and tries again.
+
+    The one before stays valid.  ``warnings.simplefilter("error", fastntk.CheckpointWarning)`` ends the run
+    instead.
+
+    Examples
+    --------
+    >>> import fastntk as fn
+    >>> issubclass(fn.CheckpointWarning, UserWarning)
+    True
+    """
 
 
 class Saved(NamedTuple):
