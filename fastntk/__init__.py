@@ -20,6 +20,7 @@ _HOME = {
     "BernoulliMask": "masks",
     "ntk": "gram",
     "ntk_diag": "gram",
+    "ntk_operator": "operator",
     "expected_ntk": "smoothing",
     "expected_outputs": "smoothing",
     "expected_loss": "smoothing",

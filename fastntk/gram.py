@@ -116,11 +116,10 @@ def ntk(
         X, Y, mask=mask, row_ids=row_ids, column_ids=column_ids, share_masks=share_masks
     )
     neurons = as_network(network, rows.X)._neurons
-    draws, seed = _checked_draws(draws, seed, layers)
+    draws, seed = checked_draws(draws, seed, layers)
     options = checked_options(threads, memory_limit, progress)
 
-    parts = quantities(layers, _counts(neurons), ReluGram)
-    sums = NeuronSums(neurons, parts, len(rows.X), len(columns.X), options=options, sweeps=draws)
+    sums = planned_ntk(neurons, len(rows.X), len(columns.X), layers, options, sweeps=draws)
     sides = [rows] if columns is rows else [rows, columns]
     total = np.zeros((len(rows.X), len(columns.X)))
     for draw in range(draws):
@@ -160,7 +159,7 @@ def ntk_diag(
     """
     rows, _ = kernel_sides(X, mask=mask, row_ids=row_ids)
     neurons = as_network(network, rows.X)._neurons
-    draws, seed = _checked_draws(draws, seed, layers)
+    draws, seed = checked_draws(draws, seed, layers)
     options = checked_options(threads, memory_limit, progress)
 
     counts = ActivationCounts if neurons.constant_square is not None else WeightedActivation
@@ -174,10 +173,16 @@ def ntk_diag(
     return total / draws
 
 
+def planned_ntk(neurons, rows, columns, layers, options, sweeps=1):
+    """The sums that make the kernel of so many rows and columns; MemoryError where it does not fit."""
+    parts = quantities(layers, _counts(neurons), ReluGram)
+    return NeuronSums(neurons, parts, rows, columns, options=options, sweeps=sweeps)
+
+
 def nbytes_ntk(network, rows, threads):
     """Bytes that the hidden-layer kernel of so many rows takes, its result included."""
     options = Options(threads, memory_limit=sys.maxsize)
-    return NeuronSums(network._neurons, [_counts(network._neurons)], rows, rows, options=options).plan.nbytes
+    return planned_ntk(network._neurons, rows, rows, "hidden", options).plan.nbytes
 
 
 def _counts(neurons):
@@ -185,7 +190,8 @@ def _counts(neurons):
     return CoactivationCounts if neurons.constant_square is not None else WeightedCoactivation
 
 
-def _checked_draws(draws, seed, layers):
+def checked_draws(draws, seed, layers):
+    """(draws, seed), checked, and layers checked."""
     validation.as_choice(layers, "layers", LAYERS)
     return validation.as_count(draws, "draws", high=DRAW_LIMIT), validation.as_seed(seed)
 

@@ -12,13 +12,25 @@ COPIES_AT_FINISH = 4  # matrices alive while the result is put together: sums, p
 class NeuronSums:
     """The quantities (accumulator classes) that one sweep over the neurons adds up.
 
-    ``rows`` and ``columns`` are numbers of samples, ``columns`` None where a result has one value for
-    each row, or as many as ``values`` says.  ``sweeps`` is how many times :meth:`run` will be called,
-    for progress(done, total); ``result_bytes`` is what the caller allocates besides.
+    ``rows`` and ``columns`` are numbers of samples, ``columns`` None where there are only rows.  A result
+    has a value for each row and column, or as many for each row as ``values`` says (1 without columns).
+    ``sweeps`` is how many times :meth:`run` will be called, for progress(done, total); ``result_bytes`` is
+    what the caller allocates besides, and ``scratch_bytes`` what a worker does that the shape of a result
+    does not tell.
     """
 
     def __init__(
-        self, neurons, quantities, rows, columns=None, *, options, values=1, sweeps=1, result_bytes=0
+        self,
+        neurons,
+        quantities,
+        rows,
+        columns=None,
+        *,
+        options,
+        values=None,
+        sweeps=1,
+        result_bytes=0,
+        scratch_bytes=0,
     ):
         self.neurons = neurons
         self.quantities = quantities
@@ -27,10 +39,11 @@ class NeuronSums:
         self.done, self.total = 0, neurons.width * sweeps
         dim, sizes = neurons.dim, [n for n in (rows, columns) if n is not None]
         self.needs = needs = {need for quantity in quantities for need in quantity.needs}
-        worker_bytes = nbytes_chunk(kernels, dim, sizes, needs)
-        worker_bytes += sum(quantity.nbytes(kernels, rows, columns or values) for quantity in quantities)
+        values = values or columns or 1
+        worker_bytes = nbytes_chunk(kernels, dim, sizes, needs) + scratch_bytes
+        worker_bytes += sum(quantity.nbytes(kernels, rows, values) for quantity in quantities)
         shared_bytes = sum(nbytes_packed(n, dim, kernels, needs) for n in sizes)
-        shared_bytes += 8 * rows * (columns or values) * COPIES_AT_FINISH + result_bytes
+        shared_bytes += 8 * rows * values * COPIES_AT_FINISH + result_bytes
         self.plan = make_plan(
             neurons.width,
             exact=all(quantity.exact for quantity in quantities),
