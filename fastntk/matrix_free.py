@@ -1,4 +1,4 @@
-"""Products of an empirical NTK with vectors, without the matrix: a sweep over the neurons for each product."""
+"""Products of an empirical NTK with vectors, without the matrix: each is a sweep over the neurons."""
 
 from typing import NamedTuple
 
@@ -63,7 +63,7 @@ class MatrixFreeKernel(NamedTuple):
 
     def _few(self, V):
         neurons, sums = self.network._neurons, self.planned(V.shape[1])
-        factors = {"hidden": [1.0], "output": [neurons.scale**2], "both": [1.0, neurons.scale**2]}
+        factors = np.array(quantities(self.layers, 1.0, neurons.scale**2)) / neurons.width
         total = np.zeros((len(self.rows.X), V.shape[1]))
         for draw in range(self.draws):
             inputs = [sums.pack(side.masked(self.seed, draw)) for side in self._sides()]
@@ -71,9 +71,7 @@ class MatrixFreeKernel(NamedTuple):
                 side.prepare_products(sums.needs)
             vectors = Vectors(V, inputs[-1], sums.needs)
             parts = sums.run(inputs, vectors=vectors)
-            result = sum(
-                factor / neurons.width * part for factor, part in zip(factors[self.layers], parts, strict=True)
-            )
+            result = sum(factor * part for factor, part in zip(factors, parts, strict=True))
             total += inputs[0].spread_rows(vectors.restored(result))
         return total / self.draws
 

@@ -50,8 +50,8 @@ def ntk_operator(
     Returns
     -------
     NtkOperator
-        A ``scipy.sparse.linalg.LinearOperator``, shape (n, p), dtype float64: ``@``, ``matvec``, ``matmat`` and
-        those of the transpose, ``rmatvec``, ``rmatmat``; ``diagonal()``, and ``form``.
+        A ``scipy.sparse.linalg.LinearOperator``, shape (n, p), dtype float64: ``@``, ``matvec``, ``matmat``
+        and those of the transpose, ``rmatvec``, ``rmatmat``; ``diagonal()``, and ``form``.
 
     Raises
     ------
@@ -162,19 +162,24 @@ class NtkOperator(LinearOperator):
             parts.append(f"{kernel.draws} draws")
         return f"<NtkOperator {', '.join(parts)}>"
 
+    @property
+    def symmetric(self):
+        """Whether rows and columns are the same samples under the same masks."""
+        return self._kernel.columns is self._kernel.rows
+
     def diagonal(self):
         """The diagonal of a symmetric kernel, (n,) float64, as :func:`fastntk.ntk_diag`.
 
         Read from the matrix in the dense form, else O(m n d) for each draw, a forward pass.  ValueError where
         rows and columns are not the same.
         """
-        if self._kernel.columns is not self._kernel.rows:
+        if not self.symmetric:
             raise ValueError(
-                "diagonal() is of a symmetric kernel, but rows and columns differ here. Leave out Y, and give "
-                "one mask rather than a pair."
+                "diagonal() is of a symmetric kernel, but rows and columns differ here. Leave out Y, and "
+                "give one mask rather than a pair."
             )
         if self.form == "dense":
-            return self._formed().diagonal().copy()
+            return self.formed().diagonal().copy()
         left_out = ("Y", "column_ids", "share_masks", "mask")
         arguments = {name: value for name, value in self._arguments.items() if name not in left_out}
         return ntk_diag(mask=self._kernel.rows.mask, **arguments)
@@ -202,15 +207,18 @@ class NtkOperator(LinearOperator):
         return self._rmatmat(x)
 
     def _matmat(self, X):
-        return self._formed() @ X if self.form == "dense" else self._kernel.product(_as_columns(X))
+        X = _as_columns(X)
+        return self.formed() @ X if self.form == "dense" else self._kernel.product(X)
 
     def _rmatmat(self, X):
-        if self.form == "dense":
-            return self._formed().T @ X
-        return self._kernel.transposed().product(_as_columns(X))
+        X = _as_columns(X)
+        return self.formed().T @ X if self.form == "dense" else self._kernel.transposed().product(X)
 
-    def _formed(self):
-        """The matrix, formed when it is first needed."""
+    def formed(self):
+        """The matrix, (n, p) float64, made by :func:`fastntk.ntk` at the first call and kept.
+
+        Not to be written.  The dense form calls this itself.
+        """
         if self._matrix is None:
             self._matrix = ntk(**self._arguments)
         return self._matrix
@@ -221,8 +229,8 @@ def _vectors(value, name, length, *, one=False):
     columns = validation.as_columns(value, name, length=length)
     if one and columns.shape[1] != 1:
         raise ValueError(
-            f"{name} has shape {columns.shape}; one vector is expected, ({length},) or ({length}, 1). Several at "
-            f"once are for matmat, or for @."
+            f"{name} has shape {columns.shape}; one vector is expected, ({length},) or ({length}, 1). "
+            f"Several at once are for matmat, or for @."
         )
     return columns.reshape(np.shape(value))
 

@@ -6,8 +6,6 @@
 i runs over the samples of inputs[0], j over those of inputs[-1].  Each vector has the bits it has alone.
 """
 
-import math
-
 import numpy as np
 
 from .accumulators import FixedPointOutputs
@@ -48,7 +46,10 @@ class Vectors:
 
 
 class HiddenProduct(FixedPointOutputs):
-    """(n, q) sums of a_r^2 b_ri b_rj (x~_i . x~_j) v_jc, bounded by |x~_i| sum_r a_r^2 sum_j |v_jc| |x~_j|."""
+    """(n, q) sums of a_r^2 b_ri b_rj (x~_i . x~_j) v_jc.
+
+    Bounded by |x~_i| sum_r a_r^2 sum_j |v_jc| |x~_j|.
+    """
 
     needs = ("bits",)
 

@@ -144,7 +144,7 @@ def make_project_by_sample(path):
 
     out[i] += sum_r bit_r(i) scratch.squares[r] scratch.neuron_sums[:, r] . rows[:, i], r over ``count``
     neurons, at most PRODUCT_NEURONS, whose bits begin at word ``first_word`` of the rows of bits (>= n,
-    words of 64) uint64; rows as in :func:`double_rows`, out (n,) float64.
+    words of 64) uint64 and end with a word, or with zeros; rows as in :func:`double_rows`, out (n,) float64.
     """
     lanes, widest = path.lanes, slab_width(path) // path.lanes
 
