@@ -103,6 +103,8 @@ def kernel_ridge(K, y, *, ridge, tolerance=1e-8, max_products=1000):
     tolerance = validation.as_positive(tolerance, "tolerance", low=1e-14, high=0.1)
     max_products = validation.as_count(max_products, "max_products")
 
+    exponents = np.frexp(np.abs(targets).max(axis=0))[1]
+    targets = np.ldexp(targets, -exponents)  # up to 1, whatever the units: squares of their norms are numbers
     if _is_small(kernel):
         method, solution = "cholesky", _by_cholesky(kernel.matrix, targets, ridge)
     else:
@@ -113,12 +115,13 @@ def kernel_ridge(K, y, *, ridge, tolerance=1e-8, max_products=1000):
     converged = bool((residuals <= tolerance).all())
     if not converged:
         _warn(residuals, tolerance, method, max_products)
-    return KernelRidge(solution.reshape(np.shape(y)), residuals, converged, kernel.products, method)
+    coefficients = np.ldexp(solution, exponents).reshape(np.shape(y))
+    return KernelRidge(coefficients, residuals, converged, kernel.products, method)
 
 
 def _as_ridge(value):
     """A finite real number, at least 0."""
-    if isinstance(value, (bool, np.bool_, str)) or not np.isrealobj(value) or np.ndim(value):
+    if isinstance(value, (bool, np.bool_)) or np.asarray(value).dtype.kind not in "fiu" or np.ndim(value):
         raise TypeError(f"ridge is {value!r}; it must be a number, at least 0.")
     if not 0 <= float(value) < np.inf:
         raise ValueError(f"ridge is {value}; it must be finite and at least 0.")
@@ -154,11 +157,8 @@ def _by_conjugate_gradients(kernel, targets, ridge, tolerance, max_products):
     jacobi = LinearOperator((n, n), matvec=lambda v: inverse * v, dtype=np.float64)
     solution = np.zeros_like(targets)
     for k, column in enumerate(targets.T):
-        exponent = int(np.frexp(np.abs(column).max())[1])  # whose square is a number, whatever the units
-        scaled = np.ldexp(column, -exponent)
         # a little below: the residual of the recurrence is not that of the solution
-        found, _ = cg(system, scaled, rtol=tolerance / 2, atol=0.0, maxiter=max_products, M=jacobi)
-        solution[:, k] = np.ldexp(found, exponent)
+        solution[:, k], _ = cg(system, column, rtol=tolerance / 2, atol=0.0, maxiter=max_products, M=jacobi)
     return solution
 
 

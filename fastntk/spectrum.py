@@ -47,9 +47,7 @@ def extreme_eigenvalues(K):
     (1.0, 3.0)
     """
     if isinstance(K, LinearOperator):
-        raise TypeError(
-            f"K is {type(K).__name__}, an operator; its eigenvalues are those of spectrum_ends(K)."
-        )
+        raise TypeError(f"K is {type(K).__name__}, an operator; spectrum_ends(K) takes operators.")
     K = symmetric_matrix(K, "eigenvalues")
     # the transpose of a C-ordered matrix is what LAPACK reads without reordering
     values = scipy.linalg.eigvalsh(K.T, lower=False, check_finite=False)
@@ -109,7 +107,7 @@ def spectrum_ends(K, *, tolerance=1e-6, max_products=2000):
     Notes
     -----
     ARPACK's restarted Lanczos iteration (``scipy.sparse.linalg.eigsh``), for the largest eigenvalue on K
-    and for the smallest on largest I - K, so that both tolerances are relative to the same.  The largest
+    and for the smallest on 2 largest I - K, so that both tolerances are relative to the same.  The largest
     takes some tens of products, the smallest some hundreds: the closer the next eigenvalue is, the more.
     Memory 40 n numbers beside what a product takes.  Up to 100 rows LAPACK does it, of a matrix.
 
@@ -139,9 +137,11 @@ def spectrum_ends(K, *, tolerance=1e-6, max_products=2000):
 
 def _of_small_matrix(kernel):
     """(eigenvalue, residual) of both ends by LAPACK."""
-    matrix = kernel @ np.eye(kernel.size) if kernel.matrix is None else np.asarray(kernel.matrix)
-    _, vectors = scipy.linalg.eigh(matrix, check_finite=False)
-    return [_rayleigh(vectors[:, end], matrix @ vectors[:, end]) for end in (0, -1)]
+    matrix = kernel @ np.eye(kernel.size) if kernel.matrix is None else kernel.matrix
+    exponent = int(np.frexp(np.abs(matrix).max())[1])
+    scaled = np.ldexp(matrix, -exponent)  # so that squares of norms are numbers
+    _, vectors = scipy.linalg.eigh(scaled, check_finite=False)
+    return [_rayleigh(vectors[:, end], scaled @ vectors[:, end], exponent) for end in (0, -1)]
 
 
 class _OutOfProducts(Exception):
@@ -162,26 +162,27 @@ def _by_lanczos(kernel, tolerance, max_products):
             raise _OutOfProducts
         return np.ldexp(kernel @ v.reshape(-1), -exponent)
 
-    def end(product, name):
+    def end(product, allowed, name):
         operator = LinearOperator((n, n), matvec=product, dtype=np.float64)
         try:
             _, vectors = eigsh(
-                operator, 1, which="LA", v0=start, tol=tolerance, ncv=BASIS, maxiter=max_products
+                operator, 1, which="LA", v0=start, tol=allowed, ncv=BASIS, maxiter=max_products
             )
         except _OutOfProducts:
             raise RuntimeError(
                 f"the {name} eigenvalue has not converged to a residual of {tolerance:g} of the largest "
                 f"in {max_products} products. Allow more (max_products), or a larger tolerance."
             ) from None
-        return _rayleigh(vectors[:, 0], np.ldexp(kernel @ vectors[:, 0], -exponent))
+        return _rayleigh(vectors[:, 0], np.ldexp(kernel @ vectors[:, 0], -exponent), exponent)
 
-    largest, largest_residual = end(scaled, "largest")
-    smallest, smallest_residual = end(lambda v: largest * v.reshape(-1) - scaled(v), "smallest")
-    pairs = (smallest, smallest_residual), (largest, largest_residual)
-    return [tuple(float(np.ldexp(number, exponent)) for number in pair) for pair in pairs]
+    largest = end(scaled, tolerance, "largest")
+    shift = np.ldexp(2 * largest[0], -exponent)  # twice: for a multiple of I, the difference is not zero
+    smallest = end(lambda v: shift * v.reshape(-1) - scaled(v), tolerance / 2, "smallest")
+    return [smallest, largest]
 
 
-def _rayleigh(vector, product):
-    """(Rayleigh quotient, norm of the residual) of a vector of norm 1 and its product."""
-    value = float(vector @ product)
-    return value, float(np.linalg.norm(product - value * vector))
+def _rayleigh(vector, product, exponent):
+    """(Rayleigh quotient, norm of the residual) of a vector of norm 1 and its product, times 2^exponent."""
+    value = vector @ product
+    residual = np.linalg.norm(product - value * vector)
+    return float(np.ldexp(value, exponent)), float(np.ldexp(residual, exponent))
