@@ -103,8 +103,13 @@ def ntk_operator(
     kernel = MatrixFreeKernel(rows, columns, network, layers, draws, seed, options)
     if form == "auto":
         form = "dense" if _dense_is_better(kernel) else "matrix-free"
-    if form == "matrix-free":
-        kernel.planned()  # a MemoryError now, not at the first product
+    # what is wrong or too large is found now, not at the first product
+    if form == "dense":
+        _plan_dense(kernel)
+    else:
+        kernel.planned()
+    for side in (rows, columns):
+        side.masked(seed, 0)
     arguments = {
         "X": rows.X,
         "Y": None if Y is None else columns.X,
@@ -124,15 +129,20 @@ def ntk_operator(
 
 def _dense_is_better(kernel):
     """Whether the matrix fits the memory and is expected to pay for itself."""
-    n, p, symmetric = len(kernel.rows.X), len(kernel.columns.X), kernel.columns is kernel.rows
-    neurons = kernel.network._neurons
-    if not dense_is_cheaper(neurons, n, None if symmetric else p, kernel.layers):
+    n, p = len(kernel.rows.X), None if kernel.columns is kernel.rows else len(kernel.columns.X)
+    if not dense_is_cheaper(kernel.network._neurons, n, p, kernel.layers):
         return False
     try:
-        planned_ntk(neurons, n, p, kernel.layers, kernel.options)
+        _plan_dense(kernel)
     except MemoryError:
         return False
     return True
+
+
+def _plan_dense(kernel):
+    """MemoryError where the matrix does not fit."""
+    sizes = len(kernel.rows.X), len(kernel.columns.X)
+    planned_ntk(kernel.network._neurons, *sizes, kernel.layers, kernel.options)
 
 
 class NtkOperator(LinearOperator):
@@ -143,6 +153,13 @@ class NtkOperator(LinearOperator):
     shape : (n, p)
     dtype : float64
     form : "dense" or "matrix-free"
+
+    Examples
+    --------
+    >>> import numpy as np, fastntk as fn
+    >>> K = fn.ntk_operator(np.eye(3), network=fn.Network(width=10_000, dim=3))
+    >>> K.shape, K.symmetric, K.diagonal().shape, (K @ np.ones((3, 2))).shape
+    ((3, 3), True, (3,), (3, 2))
     """
 
     def __init__(self, kernel, arguments, form):

@@ -31,6 +31,13 @@ class KernelRidge:
     products : int
         Products with K that were made.
     method : "cholesky" or "cg"
+
+    Examples
+    --------
+    >>> import numpy as np, fastntk as fn
+    >>> fit = fn.kernel_ridge(np.diag([1.0, 3.0]), [2.0, 4.0], ridge=1.0)
+    >>> fit.coefficients, fit.converged, fit.method
+    (array([1., 1.]), True, 'cholesky')
     """
 
     coefficients: np.ndarray = field(repr=False)

@@ -80,8 +80,8 @@ def test_refused_types(dtype):
 
 
 # ---------------------------------------------------------------------------------- both ends
-ROWS = np.random.default_rng(3).standard_normal((300, 12))
-NETWORK = fn.Network(width=4000, dim=12, seed=1)
+ROWS = np.random.default_rng(3).standard_normal((160, 12))
+NETWORK = fn.Network(width=1000, dim=12, seed=1)
 
 
 def with_spectrum(values, seed=0):
@@ -198,7 +198,7 @@ def test_products_stay_within_the_limit():
         ([[1.0, np.nan], [np.nan, 1.0]], {}, ValueError, "not finite"),
         (np.eye(2) * 1j, {}, TypeError, "K has dtype complex128"),
         (aslinearoperator(np.eye(3)), {}, TypeError, r"an operator without diagonal\(\), which eigenvalues"),
-        (fn.ntk_operator(ROWS, ROWS[:5], network=NETWORK), {}, ValueError, r"K has shape \(300, 5\)"),
+        (fn.ntk_operator(ROWS, ROWS[:5], network=NETWORK), {}, ValueError, r"K has shape \(160, 5\)"),
         (fn.ntk_operator(ROWS, ROWS, network=NETWORK), {}, ValueError, "rows and columns differ"),
         (np.eye(2), {"tolerance": 0}, ValueError, "tolerance is 0.0; it must be finite and above 0"),
         (np.eye(2), {"tolerance": 0.5}, ValueError, "tolerance is 0.5; it must be from 1e-14 to 0.1"),
