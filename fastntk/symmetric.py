@@ -35,24 +35,23 @@ class SymmetricKernel:
 
     def __init__(self, K, what):
         self.in_file = isinstance(K, np.memmap)
-        self.matrix, self.operator = None, None
+        self.matrix = None
         self.products = 0
         if isinstance(K, NtkOperator) and K.form == "dense":
-            K = _of_symmetric(K, what).formed()
-        if isinstance(K, LinearOperator):
-            self.operator = _of_symmetric(K, what)
+            self.matrix = self._kernel = _of_symmetric(K, what).formed()
+        elif isinstance(K, LinearOperator):
+            self._kernel = _of_symmetric(K, what)
         else:
-            self.matrix = symmetric_matrix(K, what)
-        self.size = K.shape[0] if self.matrix is None else len(self.matrix)
+            self.matrix = self._kernel = symmetric_matrix(K, what)
+        self.size = self._kernel.shape[0]
 
     def __matmul__(self, V):
         """K V of float64 vectors (n,) or (n, k)."""
         self.products += 1 if V.ndim == 1 else V.shape[1]
-        return (self.operator if self.matrix is None else self.matrix) @ V
+        return self._kernel @ V
 
     def diagonal(self):
-        diagonal = self.operator.diagonal() if self.matrix is None else self.matrix.diagonal().copy()
-        return validation.as_vector(diagonal, "the diagonal of K", length=self.size)
+        return validation.as_vector(self._kernel.diagonal(), "the diagonal of K", length=self.size)
 
 
 def _of_symmetric(K, what):
