@@ -16,6 +16,7 @@ against_numpy.py   figures: whole kernels against NumPy, thread scaling
 gradients.py       figures: gradient products against NumPy
 against_torch.py   figures: training steps against PyTorch on the CPU
 closed_forms.py    figures: expected kernel and expected loss under masks, against the peak and SciPy
+operators.py       figures: products with the kernel without the matrix, against forming it
 against_peak.py    figures: single compiled kernels against the machine's limits and NumKong
 long_runs.py       figures: kernels larger than the memory, 10^9 neurons, checkpoints
 processes.py       figures that need fresh processes: memory, import, compile time, AVX2

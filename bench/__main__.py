@@ -13,12 +13,22 @@ from . import (
     gradients,
     hardware,
     long_runs,
+    operators,
     processes,
 )
 from .interleave import two_cores
 
 RESULTS = Path(__file__).parent / "results"
-MODULES = (against_numpy, gradients, against_torch, closed_forms, against_peak, processes, long_runs)
+MODULES = (
+    against_numpy,
+    gradients,
+    against_torch,
+    closed_forms,
+    operators,
+    against_peak,
+    processes,
+    long_runs,
+)
 FIGURES = {figure.__name__: figure for module in MODULES for figure in module.FIGURES}
 
 

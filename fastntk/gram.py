@@ -135,7 +135,7 @@ def ntk(
         X, Y, mask=mask, row_ids=row_ids, column_ids=column_ids, share_masks=share_masks
     )
     neurons = as_network(network, rows.X)._neurons
-    draws, seed = _checked_draws(draws, seed, layers)
+    draws, seed = checked_draws(draws, seed, layers)
     options = checked_options(threads, memory_limit, progress)
     shape = len(rows.X), len(columns.X)
     out = None if out is None else as_npy_path(out)
@@ -179,7 +179,7 @@ def ntk_diag(
     """
     rows, _ = kernel_sides(X, mask=mask, row_ids=row_ids)
     neurons = as_network(network, rows.X)._neurons
-    draws, seed = _checked_draws(draws, seed, layers)
+    draws, seed = checked_draws(draws, seed, layers)
     options = checked_options(threads, memory_limit, progress)
 
     counts = ActivationCounts if neurons.constant_square is not None else WeightedActivation
@@ -196,11 +196,16 @@ def ntk_diag(
         ]
 
 
+def planned_ntk(neurons, rows, columns, layers, options):
+    """The plan for the kernel of so many rows and columns; MemoryError where it does not fit."""
+    problem = Problem(neurons, quantities(layers, _counts(neurons), ReluGram), [], 0)
+    return KernelMatrix(problem, (rows, columns), 1, None, options).plan_in_memory()
+
+
 def nbytes_ntk(network, rows, threads):
     """Bytes that the hidden-layer kernel of so many rows takes, its result included."""
     options = Options(threads, memory_limit=sys.maxsize)
-    problem = Problem(network._neurons, [_counts(network._neurons)], [None], 0)
-    return KernelMatrix(problem, (rows, rows), 1, None, options).plan_in_memory().nbytes
+    return planned_ntk(network._neurons, rows, rows, "hidden", options).nbytes
 
 
 def _counts(neurons):
@@ -208,7 +213,8 @@ def _counts(neurons):
     return CoactivationCounts if neurons.constant_square is not None else WeightedCoactivation
 
 
-def _checked_draws(draws, seed, layers):
+def checked_draws(draws, seed, layers):
+    """(draws, seed), checked, and layers checked."""
     validation.as_choice(layers, "layers", LAYERS)
     return validation.as_count(draws, "draws", high=DRAW_LIMIT), validation.as_seed(seed)
 

@@ -10,6 +10,8 @@ A kernel works on a chunk of neurons [first, first + count) and adds to what it 
     gradient_by_lookup, dense_gradient
                        fp32 sums of the weighted samples on which a neuron is active
     tangent            sums of the directions of the neurons active on a sample, projected on it
+    sums_by_neuron, project_by_sample
+                       the two halves of the hidden layer's kernel times a vector, in float64
     pack_batch         masked inputs of a training step, scaled and with their bounds
     forward_chunk      certified bits and partial outputs of neurons whose weights change every step
     update_by_lookup, update_dense

@@ -283,6 +283,14 @@ def hidden_tangent(P, a, V, X):
     )
 
 
+def hidden_product(P, Q, squares, X, Y, v):
+    """sum_rj squares[r] P[i, r] Q[j, r] (X[i] . Y[j]) v[j], (n,), each sum rounded once: m K v."""
+    X, Y = np.asarray(X, float), np.asarray(Y, float)
+    both = np.asarray(P, bool)[:, None] & np.asarray(Q, bool)  # (n, p, m)
+    weights = (both * squares)[..., None] * (X[:, None] * Y * v[:, None])[:, :, None]
+    return np.array([math.fsum(terms.ravel()) for terms in weights])
+
+
 def training_step(W, a, X, y, step_size):
     """(f (n, q), W after) of a step of gradient descent on 1/2 sum_ic (f_ic - y_ic)^2, in float64."""
     f = outputs(preactivation(X, W), a) / math.sqrt(len(W))

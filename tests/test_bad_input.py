@@ -154,6 +154,32 @@ def call(function, changes):
     return lambda: function(arguments.pop("X"), **arguments)
 
 
+OPERATORS = {
+    "form unknown": ({"form": "sparse"}, ValueError, "form is 'sparse'; 'auto', 'dense', 'matrix-free'"),
+    "form none": ({"form": None}, ValueError, "form is None; 'auto', 'dense', 'matrix-free'"),
+    "dense beyond the memory": (
+        {"form": "dense", "memory_limit": 1000},
+        MemoryError,
+        "4 x 4 samples of 3 features; memory_limit is 1 KB",
+    ),
+    "matrix-free beyond the memory": (
+        {"form": "matrix-free", "memory_limit": 1000},
+        MemoryError,
+        "4 samples of 3 features; memory_limit is 1 KB",
+    ),
+}
+NO_OPERATOR = {"progress not callable"}  # an operator has no progress
+
+
+@pytest.mark.parametrize(
+    ("changes", "exception", "parts"),
+    cases({name: case for name, case in COMMON.items() if name not in NO_OPERATOR}, DRAWS, CROSS, OPERATORS),
+)
+def test_operators(changes, exception, parts):
+    """When they are made, not at the first product."""
+    refused(call(fn.ntk_operator, changes), exception, parts)
+
+
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
 @pytest.mark.parametrize(("changes", "exception", "parts"), cases(COMMON))
 def test_any_function(function, changes, exception, parts):

@@ -14,6 +14,7 @@ FUNCTIONS = {
     "ntk_diag": fn.ntk_diag,
     "activation_pattern": fn.activation_pattern,
     "outputs": fn.outputs,
+    "ntk_operator": lambda X, **options: fn.ntk_operator(X, form="matrix-free", **options) @ np.ones(len(X)),
 }
 
 FORMS = {

@@ -34,6 +34,12 @@ class PackedInputs:
             self.feature_panels, self.norm_exponents  # noqa: B018
         return self
 
+    def prepare_products(self, needs):
+        """Pack now what products with vectors read."""
+        self.norm_exponents  # noqa: B018
+        if "bits" in needs:
+            self.double_rows  # noqa: B018
+
     def __len__(self):
         return len(self.rows)
 
@@ -46,6 +52,11 @@ class PackedInputs:
     def feature_panels(self):
         """x~^T in float64 panels, for products over the features."""
         return self.kernels.to_panels(self.rows.T)
+
+    @cached_property
+    def double_rows(self):
+        """x~ in float64, for products of the kernel with vectors."""
+        return self.kernels.double_rows(self.rows)
 
     @cached_property
     def norm_exponents(self):

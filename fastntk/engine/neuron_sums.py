@@ -12,19 +12,34 @@ COPIES_AT_FINISH = 4  # matrices alive while the result is put together: sums, p
 class NeuronSums:
     """The quantities (accumulator classes) that one sweep over the neurons adds up.
 
-    ``rows`` and ``columns`` are numbers of samples, ``columns`` None where a result has one value for
-    each row, or as many as ``values`` says.  ``result_bytes`` is what the caller allocates besides.
+    ``rows`` and ``columns`` are numbers of samples, ``columns`` None where there are only rows.  A result
+    has a value for each row and column, or as many for each row as ``values`` says (1 without columns).
+    ``result_bytes`` is what the caller allocates besides, and ``scratch_bytes`` what a worker does that the
+    shape of a result does not tell.
     """
 
-    def __init__(self, neurons, quantities, rows, columns=None, *, options, values=1, result_bytes=0):
+    def __init__(
+        self,
+        neurons,
+        quantities,
+        rows,
+        columns=None,
+        *,
+        options,
+        values=None,
+        result_bytes=0,
+        scratch_bytes=0,
+    ):
         self.neurons = neurons
         self.quantities = quantities
         self.kernels = load()
         self.progress = options.progress
         self.done = 0
         self.needs = all_needs(quantities)
-        result_bytes += 8 * rows * (columns or values) * COPIES_AT_FINISH
-        self.plan = plan_sums(neurons, quantities, rows, columns, options, values, result_bytes)
+        result_bytes += 8 * rows * (values or columns or 1) * COPIES_AT_FINISH
+        self.plan = plan_sums(
+            neurons, quantities, rows, columns, options, values, result_bytes, scratch_bytes=scratch_bytes
+        )
 
     def pack(self, masked):
         """Masked inputs (n, d) float32 as :meth:`run` takes them."""
@@ -47,15 +62,26 @@ class NeuronSums:
         self.progress(self.done, self.neurons.width)
 
 
-def plan_sums(neurons, quantities, rows, columns, options, values=1, result_bytes=0, finishing_bytes=0):
+def plan_sums(
+    neurons,
+    quantities,
+    rows,
+    columns,
+    options,
+    values=None,
+    result_bytes=0,
+    *,
+    scratch_bytes=0,
+    finishing_bytes=0,
+):
     """The :class:`Plan` of sums for so many samples; arguments as for :class:`NeuronSums`.
 
     ``finishing_bytes`` is what each thread takes besides the sums while it puts the result together.
     """
     kernels, dim, sizes = load(), neurons.dim, [n for n in (rows, columns) if n is not None]
-    needs = all_needs(quantities)
-    worker_bytes = max(nbytes_chunk(kernels, dim, sizes, needs), finishing_bytes)
-    worker_bytes += sum(quantity.nbytes(kernels, rows, columns or values) for quantity in quantities)
+    needs, values = all_needs(quantities), values or columns or 1
+    worker_bytes = max(nbytes_chunk(kernels, dim, sizes, needs) + scratch_bytes, finishing_bytes)
+    worker_bytes += sum(quantity.nbytes(kernels, rows, values) for quantity in quantities)
     return make_plan(
         neurons.width,
         exact=all(quantity.exact for quantity in quantities),

@@ -203,6 +203,34 @@ class CpuKernels:
     def tangent(self):
         return self.tangents.make_tangent(self.path)
 
+    # ------------------------------------------------------------------ kernel times vectors
+    @cached_property
+    def kernel_products(self):
+        """The module of products of the kernel with vectors."""
+        from . import kernel_product
+
+        return kernel_product
+
+    def double_rows(self, inputs):
+        return self.kernel_products.double_rows(inputs, self.path)
+
+    def double_rows_bytes(self, n, dim):
+        return self.kernel_products.double_rows_bytes(n, dim, self.path)
+
+    def product_scratch(self, samples, dim):
+        return self.kernel_products.product_scratch(samples, dim, self.path)
+
+    def product_scratch_bytes(self, samples, dim):
+        return self.kernel_products.product_scratch_bytes(samples, dim, self.path)
+
+    @cached_property
+    def sums_by_neuron(self):
+        return self.kernel_products.make_sums_by_neuron(self.path)
+
+    @cached_property
+    def project_by_sample(self):
+        return self.kernel_products.make_project_by_sample(self.path)
+
     @cached_property
     def fma_rows(self):
         from .sampling import fma_rows

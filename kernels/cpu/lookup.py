@@ -4,6 +4,7 @@ The gradient of neuron r is a sum of those rows x~_i, weighted by a residual, wh
 one weight per row, the sixteen subset sums of four rows are put in a table, and each neuron adds one
 entry per four samples, chosen by four of its bits ("four Russians"): a quarter of the additions, and
 no multiplication.  Where the weights depend on the neuron as well, :func:`dense_slab` multiplies.
+:func:`double_slab` is the look-up in float64, with half as many numbers in the same bytes.
 
 Bits are words of 64: bits 64p .. 64p + 63 of item i are the little-endian word at
 ``words + p * panel_bytes + 8 i``.  Sums are taken over a slab of ``lanes * vectors`` columns: ``vectors``
@@ -14,9 +15,9 @@ import numpy as np
 
 from .compiling import compiled
 from .layout import aligned
-from .simd import Value, f32, i32, vector_kernel
+from .simd import Value, f32, f64, i32, vector_kernel
 
-_FLOAT, _WORD = f32(1).element, i32(1).element
+_FLOAT, _DOUBLE, _WORD = f32(1).element, f64(1).element, i32(1).element
 TABLE_BYTES = 1 << 15  # a set of tables: most of the first-level cache
 ENTRIES = 16  # subset sums of four rows
 PANEL, WORD_BYTES = 64, 8  # bits and bytes of a word
@@ -56,20 +57,28 @@ def _for_width(emit, widest, vectors, body):
         emit.when(emit.integer(vectors).equals(width), run)
 
 
-def _build_tables(emit, lanes, vectors, groups, rows, row_bytes, weights, table):
+def _number_bytes(vector):
+    return 4 if vector.element == _FLOAT else 8
+
+
+def _build_tables(emit, vector, vectors, groups, rows, row_bytes, weights, table):
     """The sixteen subset sums of each group of four weighted rows; entry s sums the rows of its set bits."""
-    entry_bytes = 4 * lanes * vectors
+    number = _number_bytes(vector)
+    vector_bytes = number * vector.count
+    entry_bytes = vector_bytes * vectors
 
     def one_group(group, _):
-        first_row, first_weight = rows + group * (row_bytes * 4), weights + group * 16
+        first_row, first_weight = rows + group * (row_bytes * 4), weights + group * (4 * number)
         first_entry = table + group * (ENTRIES * entry_bytes)
-        scale = [emit.load_broadcast(_FLOAT, lanes, first_weight, 4 * j) for j in range(4)]
-        for at in range(0, entry_bytes, 4 * lanes):
+        scale = [
+            emit.load_broadcast(vector.element, vector.count, first_weight, number * j) for j in range(4)
+        ]
+        for at in range(0, entry_bytes, vector_bytes):
             entries: list[Value] = []
             for j in range(4):
-                term = emit.load(f32(lanes), first_row + row_bytes * j, at) * scale[j]
+                term = emit.load(vector, first_row + row_bytes * j, at) * scale[j]
                 entries += [term, *(entry + term for entry in entries)]
-            emit.store(emit.constant(f32(lanes), 0.0), first_entry, at, align=16)
+            emit.store(emit.constant(vector, 0.0), first_entry, at, align=16)
             for s, entry in enumerate(entries, start=1):
                 emit.store(entry, first_entry, s * entry_bytes + at, align=16)
         return []
@@ -77,14 +86,15 @@ def _build_tables(emit, lanes, vectors, groups, rows, row_bytes, weights, table)
     emit.loop(groups, [], one_group)
 
 
-def _add_chosen(emit, lanes, vectors, groups, bits, items, table, sums):
+def _add_chosen(emit, vector, vectors, groups, bits, items, table, sums):
     """Add to the sums of each item the entries that its next ``4 * groups`` bits choose."""
-    entry_bytes = 4 * lanes * vectors
+    vector_bytes = _number_bytes(vector) * vector.count
+    entry_bytes = vector_bytes * vectors
     shift = entry_bytes.bit_length() - 1
 
     def one_item(item, _):
         sums_at, bits_at = sums + item * entry_bytes, bits + item * WORD_BYTES
-        totals = [emit.load(f32(lanes), sums_at, 4 * lanes * v, align=16) for v in range(vectors)]
+        totals = [emit.load(vector, sums_at, vector_bytes * v, align=16) for v in range(vectors)]
         for group in range(groups):
             if group % 8 == 0:
                 word = emit.widen(emit.load(_WORD, bits_at, group // 2), 64)
@@ -94,13 +104,40 @@ def _add_chosen(emit, lanes, vectors, groups, bits, items, table, sums):
             # indexed load, which takes the processor two steps
             entry = table | (nibble & (15 * entry_bytes))
             for v in range(vectors):
-                at = group * ENTRIES * entry_bytes + 4 * lanes * v
-                totals[v] += emit.load(f32(lanes), entry, at, align=16)
+                at = group * ENTRIES * entry_bytes + vector_bytes * v
+                totals[v] += emit.load(vector, entry, at, align=16)
         for v, total in enumerate(totals):
-            emit.store(total, sums_at, 4 * lanes * v, align=16)
+            emit.store(total, sums_at, vector_bytes * v, align=16)
         return []
 
     emit.loop(items, [], one_item)
+
+
+def _look_up(
+    emit, vector, widest, vectors, words, panel_bytes, items, panels, rows, row_bytes, weights, table, sums
+):
+    """:func:`gradient_slab` of numbers as ``vector`` has them."""
+    words, panel_bytes, rows, row_bytes, weights, table, sums = map(
+        emit.integer, (words, panel_bytes, rows, row_bytes, weights, table, sums)
+    )
+    number = _number_bytes(vector)
+
+    def with_vectors(vectors):
+        entry_bytes = number * vector.count * vectors
+        groups = min(TABLE_BYTES // (ENTRIES * entry_bytes), 16)  # of four rows, whose tables fit
+
+        def one_panel(panel, _):
+            for first in range(0, PANEL, 4 * groups):
+                row = panel * PANEL + first
+                features, own = rows + row * row_bytes, weights + row * number
+                _build_tables(emit, vector, vectors, groups, features, row_bytes, own, table)
+                bits = words + panel * panel_bytes + first // 8
+                _add_chosen(emit, vector, vectors, groups, bits, items, table, sums)
+            return []
+
+        emit.loop(panels, [], one_panel)
+
+    _for_width(emit, widest, vectors, with_vectors)
 
 
 @vector_kernel
@@ -113,25 +150,21 @@ def gradient_slab(
     ``weights`` of as many fp32 numbers; ``table`` of TABLE_BYTES, aligned to 4096; ``sums`` of
     (items, lanes * vectors) fp32 without gaps.  Each sum adds its table entries in order.
     """
-    words, panel_bytes, rows, row_bytes, weights, table, sums = map(
-        emit.integer, (words, panel_bytes, rows, row_bytes, weights, table, sums)
-    )
+    _look_up(
+        emit, f32(lanes), widest, vectors, words, panel_bytes, items, panels, rows, row_bytes, weights,
+        table, sums,
+    )  # fmt: skip
 
-    def with_vectors(vectors):
-        groups = min(TABLE_BYTES // (ENTRIES * 4 * lanes * vectors), 16)  # of four rows, whose tables fit
 
-        def one_panel(panel, _):
-            for first in range(0, PANEL, 4 * groups):
-                row = panel * PANEL + first
-                features, own = rows + row * row_bytes, weights + row * 4
-                _build_tables(emit, lanes, vectors, groups, features, row_bytes, own, table)
-                bits = words + panel * panel_bytes + first // 8
-                _add_chosen(emit, lanes, vectors, groups, bits, items, table, sums)
-            return []
-
-        emit.loop(panels, [], one_panel)
-
-    _for_width(emit, widest, vectors, with_vectors)
+@vector_kernel
+def double_slab(
+    emit, lanes, widest, vectors, words, panel_bytes, items, panels, rows, row_bytes, weights, table, sums
+):
+    """:func:`gradient_slab` in float64: rows, weights, and sums (items, lanes / 2 * vectors)."""
+    _look_up(
+        emit, f64(lanes // 2), widest, vectors, words, panel_bytes, items, panels, rows, row_bytes, weights,
+        table, sums,
+    )  # fmt: skip
 
 
 @vector_kernel
@@ -213,7 +246,7 @@ def dense_slab(
 
 
 def _clear(sums, count):
-    """The first ``count`` of flat fp32 sums set to zero."""
+    """The first ``count`` of flat sums set to zero."""
     for j in range(count):
         sums[j] = np.float32(0.0)
 
