@@ -198,11 +198,10 @@ def test_vectors_of_any_size(layers):
     for k, exponent in ((0, -900), (1, 0), (3, 900)):
         np.testing.assert_array_equal(together[:, k], np.ldexp(expected, exponent))
     assert not together[:, 2].any()
-    huge = matrix_free_operator(3e37 * X, network=NETWORKS["given"], layers=layers)
-    with pytest.raises(
-        ValueError, match=r"product with vector 1 is beyond float64 at row .*Scale the vector"
-    ):
-        huge @ np.column_stack([v, 1e300 * v])
+    for form in ("dense", "matrix-free"):
+        huge = fn.ntk_operator(3e37 * X, network=NETWORKS["given"], layers=layers, form=form)
+        with pytest.raises(ValueError, match=r"with vector 1 is beyond float64 at row .*Scale the vector"):
+            huge @ np.column_stack([v, 1e300 * v])
 
 
 # ------------------------------------------------------------------------------------ same bits
