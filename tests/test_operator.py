@@ -387,8 +387,8 @@ def test_a_pair_of_masks_has_no_symmetric_diagonal():
 
 @pytest.mark.soak
 def test_many_rows_and_neurons():
-    rows = RNG.standard_normal((5000, 64))
-    network, v = fn.Network(width=200_000, dim=64), RNG.standard_normal(5000)
+    rows = RNG.standard_normal((2500, 64))
+    network, v = fn.Network(width=60_000, dim=64), RNG.standard_normal(2500)
     for layers in LAYERS:
         K = fn.ntk(rows, network=network, layers=layers)
         size = {"hidden": 1, "output": 64, "both": 65}[layers]
