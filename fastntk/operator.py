@@ -225,11 +225,13 @@ class NtkOperator(LinearOperator):
 
     def _matmat(self, X):
         X = _as_columns(X)
-        return self.formed() @ X if self.form == "dense" else self._kernel.product(X)
+        return _finite(_dense_product(self.formed(), X) if self.form == "dense" else self._kernel.product(X))
 
     def _rmatmat(self, X):
         X = _as_columns(X)
-        return self.formed().T @ X if self.form == "dense" else self._kernel.transposed().product(X)
+        if self.form == "dense":
+            return _finite(_dense_product(self.formed().T, X))
+        return _finite(self._kernel.transposed().product(X))
 
     def formed(self):
         """The matrix, (n, p) float64, made by :func:`fastntk.ntk` at the first call and kept.
@@ -250,6 +252,21 @@ def _vectors(value, name, length, *, one=False):
             f"Several at once are for matmat, or for @."
         )
     return columns.reshape(np.shape(value))
+
+
+def _dense_product(K, X):
+    with np.errstate(over="ignore", invalid="ignore"):  # looked for by _finite
+        return K @ X
+
+
+def _finite(products):
+    """Products (n, k), all of which are numbers."""
+    if not np.isfinite(products).all():
+        row, k = (int(i) for i in np.argwhere(~np.isfinite(products))[0])
+        raise ValueError(
+            f"the product with vector {k} is beyond float64 at row {row}. Scale the vector down."
+        )
+    return products
 
 
 def _as_columns(X):

@@ -5,8 +5,8 @@ from .kernels import load
 PRODUCTS = 30  # that a matrix is expected to be used for: a solver, or the ends of a spectrum
 
 # Operations a nanosecond of one thread with AVX2, measured on n=4000, d=64 (AMD EPYC, family 25).  Vectors of
-# other lengths take all of them further or back, and only ratios count here; but for the counts of bits,
-# which AVX-512 has an instruction for.
+# other lengths take all of them up or down together, and only ratios count here; but for the counts of bits,
+# which AVX-512 has an instruction for (its rate is from the README's figures, over the same FORWARD).
 FORWARD = 42.0  # multiply-adds of preactivations in fp32, weights generated
 LOOK_UP = 52.0  # multiply-adds that a table look-up in float64 stands for
 COUNTS = {"avx512": 1600.0, "avx2": 220.0, "plain": 300.0}  # pairs of bits, for the FORWARD above

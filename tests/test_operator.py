@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.sparse.linalg import LinearOperator, cg
 
@@ -30,7 +30,7 @@ Y = RNG.standard_normal((21, 9)).astype(np.float32)
 Y[5] = 0
 WEIGHTS = RNG.standard_normal((700, 9))
 NETWORKS = {
-    "virtual": fn.Network(width=20_000, dim=9, seed=2, scale=1.5),
+    "virtual": fn.Network(width=2000, dim=9, seed=2, scale=1.5),
     "given": fn.Network.from_arrays(WEIGHTS, RNG.standard_normal(700)),
     "constant |a|": fn.Network.from_arrays(WEIGHTS, 3.0 * RNG.choice([-1, 1], 700)),
     "several outputs": fn.Network.from_arrays(WEIGHTS, RNG.standard_normal((700, 3))),
@@ -142,6 +142,7 @@ def exact_product(rows, columns, W, squares, v, layers):
 
 
 @by_layers
+@settings(max_examples=25)
 @given(problem=problems(), seed=st.integers(0, 2**32))
 def test_the_definition_on_adversarial_rows(layers, problem, seed):
     """Zero, duplicate, huge, denormal and orthogonal rows, and vectors of all sizes: within the bound."""
@@ -197,11 +198,10 @@ def test_vectors_of_any_size(layers):
     for k, exponent in ((0, -900), (1, 0), (3, 900)):
         np.testing.assert_array_equal(together[:, k], np.ldexp(expected, exponent))
     assert not together[:, 2].any()
-    huge = matrix_free_operator(3e37 * X, network=NETWORKS["given"], layers=layers)
-    with pytest.raises(
-        ValueError, match=r"product with vector 1 is beyond float64 at row .*Scale the vector"
-    ):
-        huge @ np.column_stack([v, 1e300 * v])
+    for form in ("dense", "matrix-free"):
+        huge = fn.ntk_operator(3e37 * X, network=NETWORKS["given"], layers=layers, form=form)
+        with pytest.raises(ValueError, match=r"with vector 1 is beyond float64 at row .*Scale the vector"):
+            huge @ np.column_stack([v, 1e300 * v])
 
 
 # ------------------------------------------------------------------------------------ same bits
@@ -387,8 +387,8 @@ def test_a_pair_of_masks_has_no_symmetric_diagonal():
 
 @pytest.mark.soak
 def test_many_rows_and_neurons():
-    rows = RNG.standard_normal((5000, 64))
-    network, v = fn.Network(width=200_000, dim=64), RNG.standard_normal(5000)
+    rows = RNG.standard_normal((2500, 64))
+    network, v = fn.Network(width=60_000, dim=64), RNG.standard_normal(2500)
     for layers in LAYERS:
         K = fn.ntk(rows, network=network, layers=layers)
         size = {"hidden": 1, "output": 64, "both": 65}[layers]

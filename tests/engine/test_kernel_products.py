@@ -89,6 +89,14 @@ def test_a_chunk_can_be_stopped(quantity):
         accumulate(quantity, RANGES, np.ones((9, 1)), stopped=lambda: True)
 
 
+def test_a_block_of_neurons_can_be_stopped_between_vectors():
+    """Sixty-four vectors of many rows take their time."""
+    answers = iter([False, False, False, True])  # before the block, then before each vector
+    with pytest.raises(Stopped):
+        accumulate(HiddenProduct, [(0, 100)], np.ones((9, 5)), stopped=lambda: next(answers))
+    assert list(answers) == []
+
+
 def test_vectors_are_scaled_by_powers_of_two():
     inputs = PackedInputs(np.ldexp(X, np.arange(9)[:, None] * 20 - 100), load())
     v = np.ldexp(RNG.standard_normal((9, 4)), [[-900, 0, 900, 0]])

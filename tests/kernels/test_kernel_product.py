@@ -85,7 +85,7 @@ def test_sums_by_neuron(n, m, d, seed):
 
 @given(n=st.integers(1, 90), m=st.integers(1, 140), d=DIMS, seed=st.integers(0, 2**32))
 @example(n=5, m=MOST, d=3, seed=0)
-@example(n=1540, m=3, d=17, seed=1)
+@example(n=1540, m=100, d=17, seed=1)
 def test_projections_by_sample(n, m, d, seed):
     P, X, rng = problem(n, m, d, seed)
     S, squares = rng.standard_normal((m, d)), rng.uniform(0, 2, m)
