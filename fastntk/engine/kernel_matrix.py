@@ -72,7 +72,7 @@ class KernelMatrix:
         """The matrix as a memory map of ``path``, read-only."""
         token = secrets.token_hex(4) if checkpoint is None else checkpoint.token
         position = checkpoint.saved.position if checkpoint is not None and checkpoint.saved else None
-        edges = tuple(position["tile"]) if position else tile_edges(*self.shape, self._plan_tile)
+        edges = tuple(position["tile"]) if position else self.tile_edges()
         plan = self._plan_tile(*edges)
         parts = tile_parts(*self.shape, edges, self.draws, self.symmetric)
         is_done = position is not None and position["part"] == len(parts)
@@ -80,11 +80,15 @@ class KernelMatrix:
         try:
             self._write(file, parts, edges, plan, checkpoint, position)
         except BaseException:
-            file.close()
             if checkpoint is None:
                 file.discard()
+            file.close()
             raise
         return np.load(path, mmap_mode="r")
+
+    def tile_edges(self):
+        """(rows, columns) of the tiles of a file."""
+        return tile_edges(*self.shape, self._plan_tile)
 
     def _plan_tile(self, rows, columns):
         sums_of_draws = 8 * rows * columns if self.draws > 1 else 0
@@ -100,7 +104,7 @@ class KernelMatrix:
             *self.shape, len(tiles), *edges, plan.threads, file.path,
         )  # fmt: skip
         total = np.zeros(edges if self.draws > 1 else (0, 0))
-        run = self._run(parts, plan, checkpoint, {"total": total}, each_part=True)
+        run = self._run(parts, plan, checkpoint, {"total": total}, before_save=file.sync)
         run.notes = {"tile": list(edges), "checksums": checksums}
         for part, inputs, accumulators in run:
             tile = self._tile(file, part)
@@ -118,11 +122,9 @@ class KernelMatrix:
                     rows = slice(first, min(first + BLOCK_ROWS, len(here)))
                     tile.put(rows, slice(0, here.shape[1]), here[rows])
             checksums.append(tile.checksum)
-            if checkpoint is not None:
-                file.sync()
         file.finish()
 
-    def _run(self, parts, plan, checkpoint, kept, each_part=False):
+    def _run(self, parts, plan, checkpoint, kept, before_save=None):
         return Run(
             self.problem,
             parts,
@@ -131,7 +133,7 @@ class KernelMatrix:
             checkpoint=checkpoint,
             executor=self.executor,
             kept=kept,
-            each_part=each_part,
+            before_save=before_save,
         )
 
     def _tile(self, file, part):
