@@ -17,7 +17,9 @@ gradients.py       figures: gradient products against NumPy
 against_torch.py   figures: training steps against PyTorch on the CPU
 closed_forms.py    figures: expected kernel and expected loss under masks, against the peak and SciPy
 against_peak.py    figures: single compiled kernels against the machine's limits and NumKong
+long_runs.py       figures: kernels larger than the memory, 10^9 neurons, checkpoints
 processes.py       figures that need fresh processes: memory, import, compile time, AVX2
+cost_model.py      how long kernels take: a fit, and what it says of larger ones
 hardware.py        the machine and the versions, for the record
 table.py           results to README
 compare.py         base commit against head

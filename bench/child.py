@@ -3,6 +3,7 @@
 import json
 import resource
 import sys
+import threading
 from pathlib import Path
 from time import perf_counter
 
@@ -16,6 +17,24 @@ def peak_bytes(n, d, width):
         return _resident("VmHWM")  # ru_maxrss begins at the peak of the process that started this one
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def anonymous_bytes(n, d, width, limit, folder):
+    """Peak of the memory that is no file's, of a process that writes one kernel to disk; Linux only."""
+    from .workloads import fastntk_kernel, inputs
+
+    done, peaks = threading.Event(), [0]
+
+    def watch():
+        while not done.wait(0.002):
+            peaks.append(_resident("RssAnon"))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    fastntk_kernel(inputs(n, d), width, threads=2, out=f"{folder}/{n}.npy", memory_limit=limit)
+    done.set()
+    watching.join()
+    return max(peaks)
 
 
 def training_bytes(n, d, width):
@@ -83,6 +102,7 @@ TASKS = {
     task.__name__: task
     for task in (
         peak_bytes,
+        anonymous_bytes,
         training_bytes,
         import_seconds,
         first_call_seconds,

@@ -26,6 +26,8 @@ _HOME = {
     "ExpectedLoss": "smoothing",
     "ntk_limit": "limit",
     "nngp_limit": "limit",
+    "CheckpointError": "engine.checkpoint",
+    "CheckpointWarning": "engine.checkpoint",
     "activation_pattern": "forward",
     "ActivationPattern": "forward",
     "outputs": "forward",

@@ -60,7 +60,8 @@ def ntk(
     Parameters
     ----------
     X : (n, d) real array
-        Inputs, rounded to float32; never written.
+        Inputs, rounded to float32; never written.  A ``np.memmap`` is read a tile at a time with ``out``; an
+        iterator of blocks of rows is gathered first.
     Y : (p, d) real array, optional
         Inputs of the columns.  Without it the columns are X and the result is symmetric.
     network : Network

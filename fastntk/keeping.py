@@ -14,12 +14,20 @@ def checkpoint_of(folder, function, problem, described, nbytes):
 
     ``described`` is what the result depends on besides the problem, as strings and numbers.
     """
+    identity = None if folder is None else {"function": function, **_identity(problem), **described}
+    with checkpoint_in(folder, identity, nbytes) as checkpoint:
+        yield checkpoint
+
+
+@contextmanager
+def checkpoint_in(folder, identity, nbytes):
+    """The open checkpoint in a folder, or None without one; arguments as for ``Checkpoint``."""
     if folder is None:
         yield None
         return
     if not isinstance(folder, (str, os.PathLike)):
         raise TypeError(f"checkpoint is {folder!r}; it must be the name of a folder, or None.")
-    checkpoint = Checkpoint(folder, {"function": function, **_identity(problem), **described}, nbytes)
+    checkpoint = Checkpoint(folder, identity, nbytes)
     try:
         yield checkpoint
     finally:

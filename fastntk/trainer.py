@@ -48,6 +48,7 @@ class Trainer:
         threads,
         reports,
         borrowed,
+        checkpoint=None,
     ):
         self.network, self.weights, self.batches, self.mask = network, weights, batches, mask
         self.targets, self.labels = targets, labels
@@ -61,6 +62,7 @@ class Trainer:
         # Steps done where ``reports``, then None.
         self.reached: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self.threads = threads
+        self.checkpoint = checkpoint
 
     def run(self, earlier):
         """Train from the start, or from where an earlier run stopped; a TrainingRun."""
@@ -84,6 +86,8 @@ class Trainer:
             status = self._loop()
         except OutOfRange:
             status = "diverged"
+        if status == "interrupted":
+            self._keep()
         return self._finished(status)
 
     @property
@@ -116,6 +120,8 @@ class Trainer:
                 return "finished"
             if self.steps.hurry.is_set():
                 return "interrupted"
+            if self.checkpoint is not None and self.checkpoint.is_due:
+                self._keep()
             audited = _due(self.step, self.every.audit)
             before = self.weights.copy() if audited else None
             already = self.step
@@ -127,6 +133,10 @@ class Trainer:
             if audited:
                 self._audit(before)
         return "interrupted"
+
+    def _keep(self):
+        if self.checkpoint is not None:
+            self.checkpoint.save(*self._finished("interrupted").contents())
 
     def _is_bounded(self, loss):
         """Whether the loss stays below a limit that is set at the first step."""

@@ -4,6 +4,7 @@ import os
 import queue
 import threading
 import warnings
+from dataclasses import asdict
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from .engine.plan import allowed_memory, checked_options, describe_bytes
 from .engine.steps import nbytes_steps
 from .engine.threads import MAX_THREADS, available_cpus
 from .gram import nbytes_ntk
+from .keeping import checkpoint_in
 from .kernels import load
 from .kernels.reference import DRAW_LIMIT
 from .network import as_network
@@ -89,6 +91,7 @@ def train(
     row_ids=None,
     out=None,
     resume=None,
+    checkpoint=None,
     threads=None,
     memory_limit=None,
     progress=None,
@@ -141,6 +144,9 @@ def train(
     resume : TrainingRun or path, optional
         A run to go on with, to the same bits as if it had never stopped.  Network, data, row ids, mask,
         mode, batch size and seed must be the same; its step size is kept.
+    checkpoint : path of a folder, optional
+        Keep the run there from time to time, and on Ctrl-C; the same call, also with more steps, goes on from
+        it, whatever stopped the one before.
     threads, memory_limit : int, optional
         As in :func:`fastntk.ntk`.
     progress : callable, optional
@@ -155,7 +161,7 @@ def train(
     Raises
     ------
     TypeError, ValueError
-        Naming the argument, what it was and what it may be; for ``resume`` what differs.
+        Naming the argument, what it was and what it may be; for ``resume`` and ``checkpoint`` what differs.
     MemoryError
         Before anything is allocated, with the estimate and what would help.
     TrainingInterrupted
@@ -214,6 +220,7 @@ def train(
 
     batches = Batches(X, None if mode == "clean" else mask, ids, batch_size, seed)
     workers = _plan(network, batches.size, len(X), every, mode, out, options)
+    row_bytes = 4 * network.dim + (0 if network.is_virtual else 8 * network.outputs)
     settings = Settings(
         X=digest(X),
         y=digest(targets if labels is None else labels),
@@ -227,33 +234,40 @@ def train(
         batch_size=batch_size,
         seed=seed,
     )
-    earlier = _as_earlier(resume, settings, step_size, total)
-    if earlier is not None:
-        step_size = earlier.step_size
-    else:
-        step_size = _checked_step_size(step_size, network, batches, options)
-    if out is not None:
-        weights = np.asarray(out)
-    elif earlier is None or earlier is resume:
-        weights = np.empty((network.width, network.dim), np.float32)
-    else:  # nobody else has the weights that were read from the file
-        weights = earlier.network._neurons.given_weights.base.reshape(network.width, network.dim)
-    trainer = Trainer(
-        network,
-        weights,
-        batches,
-        mask,
-        targets,
-        labels,
-        step_size=step_size,
-        total=total,
-        every=every,
-        settings=settings,
-        threads=workers,
-        reports=progress is not None,
-        borrowed=out is not None,
-    )
-    return _drive(trainer, earlier, options.progress)
+    with checkpoint_in(
+        checkpoint, {"function": "train", **asdict(settings)}, network.width * row_bytes
+    ) as saved:
+        earlier = _as_earlier("resume", resume, settings, step_size, total)
+        if saved is not None and saved.saved is not None:
+            kept = TrainingRun.from_contents(*saved.take())
+            earlier = _as_earlier("checkpoint", kept, settings, step_size, total)
+        if earlier is not None:
+            step_size = earlier.step_size
+        else:
+            step_size = _checked_step_size(step_size, network, batches, options)
+        if out is not None:
+            weights = np.asarray(out)
+        elif earlier is None or earlier is resume:
+            weights = np.empty((network.width, network.dim), np.float32)
+        else:  # nobody else has the weights that were read from the file
+            weights = earlier.network._neurons.given_weights.base.reshape(network.width, network.dim)
+        trainer = Trainer(
+            network,
+            weights,
+            batches,
+            mask,
+            targets,
+            labels,
+            step_size=step_size,
+            total=total,
+            every=every,
+            settings=settings,
+            threads=workers,
+            reports=progress is not None,
+            borrowed=out is not None,
+            checkpoint=saved,
+        )
+        return _drive(trainer, earlier, options.progress)
 
 
 def _drive(trainer, earlier, progress):
@@ -330,8 +344,8 @@ def _checked_step_size(step_size, network, batches, options):
     return step_size
 
 
-def _as_earlier(resume, settings, step_size, total):
-    """The run to go on with, or None."""
+def _as_earlier(name, resume, settings, step_size, total):
+    """The run to go on with, or None; ``name`` is the argument that it comes from."""
     if resume is None:
         return None
     if not isinstance(resume, (TrainingRun, str, os.PathLike)):
@@ -343,17 +357,17 @@ def _as_earlier(resume, settings, step_size, total):
     earlier.require_own_weights("resume cannot go on from it")
     if lines:
         raise ValueError(
-            f"resume is a run of something else: {', '.join(lines)} differ. Give what it was started "
-            f"with, or start again without resume."
+            f"{name} is a run of something else: {', '.join(lines)} differ. Give what it was started "
+            f"with, or start again without {name}."
         )
     if earlier.status == "diverged":
         raise ValueError(
-            f"resume is a run that diverged after {earlier.steps_done} steps. Start again, with a step size "
+            f"{name} is a run that diverged after {earlier.steps_done} steps. Start again, with a step size "
             f"below {earlier.step_size:g}."
         )
     if earlier.steps_done > total:
         raise ValueError(
-            f"resume is a run of {earlier.steps_done} steps already, more than steps={total}. Ask for more."
+            f"{name} is a run of {earlier.steps_done} steps already, more than steps={total}. Ask for more."
         )
     return earlier
 

@@ -159,8 +159,13 @@ class TrainingRun:
         >>> longer.steps_done
         40
         """
-        path = Path(path)
         self.require_own_weights("it can no longer be saved")
+        described, arrays = self.contents()
+        arrays["description"] = np.array(json.dumps(described))
+        replace_file(path, lambda file: np.savez(file, **arrays))
+
+    def contents(self):
+        """The run as JSON values and as arrays, for :meth:`from_contents`."""
         described = {
             "format": FORMAT,
             "step_size": self.step_size,
@@ -177,8 +182,7 @@ class TrainingRun:
             described["sign_seed"] = neurons.seed
         else:
             arrays["output_weights"] = neurons.given_output_weights
-        arrays["description"] = np.array(json.dumps(described))
-        replace_file(path, lambda file: np.savez(file, **arrays))
+        return described, arrays
 
     def require_own_weights(self, so):
         """Raise where the weights stand in a caller's array that has been written over since."""
@@ -187,6 +191,30 @@ class TrainingRun:
                 f"the weights of this run after {self.steps_done} steps have been written over in the array "
                 f"that was given as out: {so}. Give each run an out of its own, or save it first."
             )
+
+    @classmethod
+    def from_contents(cls, described, arrays):
+        """The run that had these :meth:`contents`; raises ValueError or KeyError where they are damaged."""
+        if described["format"] != FORMAT:
+            raise ValueError(f"it has format {described['format']}, not {FORMAT}")
+        weights = read_only(arrays["weights"])
+        settings = Settings(**described["settings"])
+        output_weights, accuracy = arrays.get("output_weights"), arrays.get("accuracy")
+        history = {name: arrays[name] for name in HISTORY}
+        _require_consistent(settings, weights, output_weights, history, accuracy)
+        sign_seed = described["sign_seed"] if output_weights is None else 0
+        return cls(
+            network=trained_network(weights, sign_seed, settings.outputs, output_weights),
+            initial_network=None,
+            step_size=described["step_size"],
+            steps_done=described["steps_done"],
+            status=described["status"],
+            loss_limit=described["loss_limit"],
+            settings=settings,
+            weights_digest=None,
+            accuracy=accuracy,
+            **history,
+        )
 
     @classmethod
     def load(cls, path):
@@ -204,29 +232,7 @@ class TrainingRun:
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
-            described = json.loads(str(arrays.pop("description")))
-            if described["format"] != FORMAT:
-                raise ValueError(f"it has format {described['format']}, not {FORMAT}")
-            weights = read_only(arrays.pop("weights"))
-            settings = Settings(**described["settings"])
-            output_weights = arrays.pop("output_weights", None)
-            history = {name: arrays.pop(name) for name in HISTORY}
-            accuracy = arrays.pop("accuracy", None)
-            _require_consistent(settings, weights, output_weights, history, accuracy)
-            sign_seed = described["sign_seed"] if output_weights is None else 0
-            network = trained_network(weights, sign_seed, settings.outputs, output_weights)
-            return cls(
-                network=network,
-                initial_network=None,
-                step_size=described["step_size"],
-                steps_done=described["steps_done"],
-                status=described["status"],
-                loss_limit=described["loss_limit"],
-                settings=settings,
-                weights_digest=None,
-                accuracy=accuracy,
-                **history,
-            )
+            return cls.from_contents(json.loads(str(arrays.pop("description"))), arrays)
         except (OSError, MemoryError):
             raise
         except Exception as error:  # whatever a damaged archive makes NumPy, zipfile or json raise

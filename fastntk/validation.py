@@ -2,6 +2,8 @@
 
 import math
 import operator
+from collections import deque
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -10,7 +12,12 @@ VALUES_PER_BLOCK = 1 << 20
 
 
 def as_matrix(value, name, *, columns=None, dtype=np.float32):
-    """A finite real (n, d) array as a C-contiguous float array; the input is never written."""
+    """A finite real (n, d) array as a C-contiguous float array; the input is never written.
+
+    An iterator of blocks of rows is taken for the array of all of them.
+    """
+    if isinstance(value, Iterator):
+        return _gathered(value, name, columns, dtype)
     array = as_array(value, name)
     if array.dtype.kind not in "fiub":
         raise TypeError(
@@ -41,8 +48,27 @@ def as_matrix(value, name, *, columns=None, dtype=np.float32):
     )
 
 
+def _gathered(blocks, name, columns, dtype):
+    """The blocks of an iterator below each other; at most one of them is in memory twice."""
+    parts: deque = deque()
+    for block in blocks:
+        parts.append(as_matrix(block, f"block {len(parts)} of {name}", columns=columns, dtype=dtype))
+        columns = parts[0].shape[1]
+    if not parts:
+        raise ValueError(f"{name} is an iterator without blocks; give at least one (rows, features) array.")
+    whole = np.empty((sum(map(len, parts)), columns), dtype)
+    stop = 0
+    while parts:
+        block = parts.popleft()
+        start, stop = stop, stop + len(block)
+        whole[start:stop] = block
+    return whole
+
+
 def as_inputs(value, name, dtype, *, columns=None):
     """:func:`as_matrix` of numbers that float32 holds too, whatever the dtype."""
+    if isinstance(value, Iterator):
+        value = _gathered(value, name, columns, dtype)
     single = as_matrix(value, name, columns=columns)
     return single if dtype == np.float32 else as_matrix(value, name, dtype=dtype)
 

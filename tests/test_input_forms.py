@@ -1,5 +1,7 @@
 """What is not bad input: any layout and real type, odd floating-point settings, and nothing is written."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,50 @@ def test_any_layout(function, form):
     if function is fn.activation_pattern:
         expected, found = expected.packed, found.packed
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
+def test_blocks_of_an_iterator(function):
+    expected, found = function(X, network=NETWORK), function(iter([X[:1], X[1:]]), network=NETWORK)
+    if function is fn.activation_pattern:
+        expected, found = expected.packed, found.packed
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_an_iterator_where_float64_is_used():
+    mask = fn.GaussianMask(0.2)
+    found = fn.ntk_limit((X[i : i + 2] for i in (0, 2)), mask=mask)
+    np.testing.assert_array_equal(found, fn.ntk_limit(X, mask=mask))
+
+
+@pytest.mark.parametrize(
+    ("blocks", "message"),
+    [
+        ([], "X is an iterator without blocks"),
+        ([X, X[:, :2]], r"block 1 of X has 2 features \(shape \(4, 2\)\); 3 are expected"),
+        ([X, np.full((1, 3), np.nan)], r"block 1 of X is not finite: block 1 of X\[0, 0\] is nan"),
+        ([X[0]], "block 0 of X has shape"),
+    ],
+)
+def test_bad_blocks(blocks, message):
+    with pytest.raises(ValueError, match=message):
+        fn.ntk(iter(blocks), network=NETWORK)
+
+
+def test_a_memory_map_is_read_by_tiles(tmp_path):
+    """Of a file, only what a tile needs is ever in memory."""
+    rows = np.random.default_rng(2).standard_normal((3000, 500)).astype(np.float32)
+    np.save(tmp_path / "X.npy", rows)
+    mapped, network = np.load(tmp_path / "X.npy", mmap_mode="r"), fn.Network(width=600, dim=500)
+    expected = fn.ntk(rows, network=network)
+    tracemalloc.start()
+    try:
+        K = fn.ntk(mapped, network=network, out=tmp_path / "K.npy", memory_limit=15_000_000, threads=1)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 15_000_000
+    np.testing.assert_array_equal(K, expected)
 
 
 @pytest.mark.parametrize("dtype", [bool, np.int8, np.uint8, np.int64, np.uint64, np.float16, np.float64])

@@ -60,6 +60,17 @@ def add_results(parser, folder):
     return results
 
 
+def add_checkpoint(results):
+    """--checkpoint."""
+    results.add_argument(
+        "--checkpoint",
+        default=None,
+        metavar="DIR",
+        help="keep in DIR what there is, from time to time: the same command goes on from it, to the same "
+        "bits, whatever stopped the one before (a kill, a power failure)",
+    )
+
+
 def count(text):
     """A whole number, also written as 1e6 or 1_000_000."""
     number = float(text)

@@ -19,7 +19,17 @@ from .terminal import (
 FOLDER = "fastntk-train"
 MASKS = ("gaussian", "additive", "lognormal", "bernoulli", "none")
 DIVERGED = 3  # exit status
-NOT_SETTINGS = {"run", "command", "output", "force", "resume", "quiet", "threads", "memory_limit"}
+NOT_SETTINGS = {
+    "run",
+    "command",
+    "output",
+    "force",
+    "resume",
+    "checkpoint",
+    "quiet",
+    "threads",
+    "memory_limit",
+}
 
 
 def add_to(commands):
@@ -55,6 +65,7 @@ def add_to(commands):
         help="go on with the run in DIR (default: that of --output) up to --steps, with its own settings and "
         "to the same bits as if it had never stopped",
     )
+    arguments.add_checkpoint(results)
     arguments.add_machine(train)
     train.set_defaults(run=_run)
 
@@ -166,7 +177,12 @@ def _run(options):
     try:
         with progress_display(options.quiet) as progress, warnings_as_lines():
             warnings.filterwarnings("ignore", "training diverged")  # which is told in the end
-            what = {"command": options.command, "progress": progress, **machine}
+            what = {
+                "command": options.command,
+                "progress": progress,
+                "checkpoint": options.checkpoint,
+                **machine,
+            }
             # BLAS only finds eigenvalues here; more threads of it would fight for the processors.
             with threadpool_limits(1):
                 if options.resume is not None:

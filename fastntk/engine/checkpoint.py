@@ -30,11 +30,34 @@ MANIFEST, LOCK, PREFIX = "manifest.json", "lock", "arrays-"
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message says why and what to do."""
+    """A checkpoint that cannot be used; the message says why and what to do.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, fastntk as fn
+    >>> net, mask = fn.Network(width=1000, dim=2), fn.GaussianMask(0.1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     K = fn.ntk(np.eye(2), network=net, mask=mask, checkpoint=folder)
+    ...     try:
+    ...         K = fn.ntk(np.eye(2), network=net, mask=mask, seed=1, checkpoint=folder)
+    ...     except fn.CheckpointError as error:
+    ...         print("is of another run: seed was 0, now 1" in str(error))
+    True
+    """
 
 
 class CheckpointWarning(UserWarning):
-    """A checkpoint that could not be written: the run goes on, the last one stays valid."""
+    """A checkpoint that could not be written, on a full disk perhaps: the run goes on, and tries again.
+
+    The one before stays valid.  ``warnings.simplefilter("error", fastntk.CheckpointWarning)`` ends the run
+    instead.
+
+    Examples
+    --------
+    >>> import fastntk as fn
+    >>> issubclass(fn.CheckpointWarning, UserWarning)
+    True
+    """
 
 
 class Saved(NamedTuple):
@@ -186,6 +209,11 @@ class Checkpoint:
             f"written. Restore the folder from a copy, or delete it to start over."
         )
 
+    def take(self):
+        """What is saved, which is not held here any longer: its arrays are large."""
+        saved, self.saved = self.saved, None
+        return saved
+
     @property
     def token(self):
         """A short name for the run, the same whenever it goes on."""
@@ -202,7 +230,7 @@ class Checkpoint:
         return time.monotonic() >= self.deadline
 
     def save(self, position, arrays, since=None):
-        """Save how far the run is (JSON values) and the dict of arrays that ``arrays()`` gives.
+        """Save how far the run is (JSON values) and its arrays (a dict, or a function that gives it).
 
         ``since`` is when the run began to wait for this save, for the interval to the next one.  Where
         the files cannot be written, or the memory is short, the run goes on: a CheckpointWarning says so.
@@ -211,7 +239,7 @@ class Checkpoint:
         self._saves += 1
         path = self.folder / f"{PREFIX}{self._saves}.npz"
         try:
-            made = arrays()
+            made = arrays() if callable(arrays) else arrays
             replace_file(path, lambda file: np.savez(file, **made))
             with naming(path), path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -47,19 +47,26 @@ class Chunk:
             self._bits[k] = self.kernels.empty(shape, np.uint8, fill=0)
         bits = self._bits[k]
         if not self._bits_current[k]:
-            self.kernels.pattern(
-                self.inputs[k].pattern_inputs,
-                self.neurons.kernel_weights,
-                np.uint64(self.neurons.seed),
-                self.neurons.stream_word,
-                self.first,
-                self.count,
-                self._scratch,
-                bits,
-            )
-            clear_beyond(bits, self.count)
+            side = self.inputs[k]
+            if side.store is None or not side.store.load(side.name, (self.first, self.count), bits):
+                self._evaluate(side, bits)
             self._bits_current[k] = True
         return bits
+
+    def _evaluate(self, side, bits):
+        self.kernels.pattern(
+            side.pattern_inputs,
+            self.neurons.kernel_weights,
+            np.uint64(self.neurons.seed),
+            self.neurons.stream_word,
+            self.first,
+            self.count,
+            self._scratch,
+            bits,
+        )
+        clear_beyond(bits, self.count)
+        if side.store is not None:
+            side.store.keep(side.name, (self.first, self.count), bits)
 
     def blocks(self, size=RELU_BLOCK):
         """(first within the chunk, count) of each block of neurons."""

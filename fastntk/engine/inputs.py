@@ -22,6 +22,9 @@ class PackedInputs:
             self.active = np.zeros(1, int)  # no kernel has to know about empty inputs
         self.rows = read_only(masked if len(self.active) == self.total else masked[self.active])
         self.kernels = kernels
+        self.store = self.name = (
+            None  # where patterns are kept (patterns.py), and what these are called there
+        )
 
     def prepared(self, needs):
         """Itself, packed for ``needs`` now: workers that start together would each pack their own."""

@@ -7,8 +7,9 @@ import numpy as np
 
 from ..kernels import load
 from .assembly import BLOCK_ROWS, ArraySum, assemble, nbytes_block
-from .neuron_sums import plan_sums
+from .neuron_sums import all_needs, plan_sums
 from .npyfile import NpyMatrix, Tile
+from .patterns import pattern_store
 from .runs import Run
 from .tiles import tile_edges, tile_parts
 
@@ -63,8 +64,8 @@ class KernelMatrix:
         total = np.zeros(self.shape)
         parts = tile_parts(*self.shape, self.shape, self.draws, self.symmetric)
         kept = {"total": total} if self.draws > 1 else {}
-        for _, inputs, accumulators in self._run(parts, plan, checkpoint, kept):
-            assemble(self.formula, accumulators, inputs, ArraySum(total), plan.threads)
+        for _, inputs, sums in self._run(parts, plan, checkpoint, kept):
+            assemble(self.formula, sums.accumulators, inputs, ArraySum(total), plan.threads)
         total /= self.draws
         return total
 
@@ -77,13 +78,18 @@ class KernelMatrix:
         parts = tile_parts(*self.shape, edges, self.draws, self.symmetric)
         is_done = position is not None and position["part"] == len(parts)
         file = NpyMatrix(path, self.shape, token, goes_on=position is not None, is_done=is_done)
+        store = None
         try:
-            self._write(file, parts, edges, plan, checkpoint, position)
+            store = None if is_done else self._pattern_store(file, parts, plan)
+            self._write(file, parts, edges, plan, checkpoint, position, store)
         except BaseException:
             if checkpoint is None:
                 file.discard()
             file.close()
             raise
+        finally:
+            if store is not None:
+                store.close()
         return np.load(path, mmap_mode="r")
 
     def tile_edges(self):
@@ -94,27 +100,31 @@ class KernelMatrix:
         sums_of_draws = 8 * rows * columns if self.draws > 1 else 0
         return self.plan(rows, columns, sums_of_draws, True)
 
-    def _write(self, file, parts, edges, plan, checkpoint, position):
+    def _write(self, file, parts, edges, plan, checkpoint, position, store):
         checksums = position["checksums"] if position else []
         tiles = [part for part in parts if part.draw == self.draws - 1]
         for part, checksum in zip(tiles, checksums, strict=False):
             self._tile(file, part).require(checksum)
         log.info(
-            "%d x %d matrix in %d tiles of %d x %d on %d threads, %s",
-            *self.shape, len(tiles), *edges, plan.threads, file.path,
+            "%d x %d matrix in %d tiles of %d x %d on %d threads, patterns %s, %s",
+            *self.shape, len(tiles), *edges, plan.threads,
+            "of each tile worked out for itself" if store is None else "kept on disk", file.path,
         )  # fmt: skip
+        if store is not None:
+            plan = plan._replace(exact=False)  # the same chunks of neurons in every tile
         total = np.zeros(edges if self.draws > 1 else (0, 0))
         run = self._run(parts, plan, checkpoint, {"total": total}, before_save=file.sync)
+        run.store = store
         run.notes = {"tile": list(edges), "checksums": checksums}
-        for part, inputs, accumulators in run:
+        for part, inputs, sums in run:
             tile = self._tile(file, part)
             if self.draws == 1:
-                assemble(self.formula, accumulators, inputs, tile, plan.threads)
+                assemble(self.formula, sums.accumulators, inputs, tile, plan.threads)
             else:
                 here = total[: part.rows[1] - part.rows[0], : part.columns[1] - part.columns[0]]
                 if part.draw == 0:
                     here[...] = 0.0
-                assemble(self.formula, accumulators, inputs, ArraySum(here), plan.threads)
+                assemble(self.formula, sums.accumulators, inputs, ArraySum(here), plan.threads)
                 if part.draw < self.draws - 1:
                     continue
                 here /= self.draws
@@ -123,6 +133,13 @@ class KernelMatrix:
                     tile.put(rows, slice(0, here.shape[1]), here[rows])
             checksums.append(tile.checksum)
         file.finish()
+
+    def _pattern_store(self, file, parts, plan):
+        """Where patterns are kept, if that is cheaper than working them out for every tile."""
+        if self.executor is not None or "bits" not in all_needs(self.problem.quantities):
+            return None
+        neurons, folder = self.problem.neurons, file.path.parent
+        return pattern_store(folder, parts, self.symmetric, neurons, plan.threads, file.unwritten)
 
     def _run(self, parts, plan, checkpoint, kept, before_save=None):
         return Run(

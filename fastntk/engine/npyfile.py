@@ -93,6 +93,11 @@ class NpyMatrix:
                 f"folder on another disk."
             )
 
+    @property
+    def unwritten(self):
+        """Bytes that the disk has yet to take."""
+        return max(self.nbytes - 512 * os.fstat(self._handle).st_blocks, 0)
+
     def write(self, row, column, values):
         """Write a block whose first entry is (row, column); from any thread."""
         values = np.ascontiguousarray(values, np.float64)

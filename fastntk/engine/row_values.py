@@ -27,7 +27,7 @@ def row_values(problem, values, draws, finish, options, checkpoint=None, executo
         executor=executor,
         kept={"total": total} if len(draws) > 1 else {},
     )
-    for _, (inputs,), accumulators in run:
-        finished = finish([accumulator.finish() for accumulator in accumulators], inputs)
+    for _, (inputs,), sums in run:
+        finished = finish([accumulator.finish() for accumulator in sums.accumulators], inputs)
         total += inputs.spread_rows(finished.reshape(-1, values))
     return total / len(draws)

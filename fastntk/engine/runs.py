@@ -4,6 +4,7 @@ import math
 import time
 
 from ..kernels import load
+from .patterns import names_of
 from .sweep import Sums, sweep
 
 
@@ -12,8 +13,10 @@ class Run:
 
     ::
 
-        for part, inputs, accumulators in run:   # finished sums; the parts before a checkpoint are left out
-            ...                                  # the caller may change the arrays of ``kept``
+        for part, inputs, sums in run:   # finished; the parts before a checkpoint are left out
+            ...                          # the caller may change the arrays of ``kept``
+
+    The accumulators are gone when the next part begins: both would not fit.
 
     Parameters
     ----------
@@ -47,11 +50,11 @@ class Run:
         self.problem, self.parts, self.plan = problem, parts, plan
         self.progress, self.checkpoint, self.executor = progress, checkpoint, executor
         self.kept, self.before_save = kept or {}, before_save
+        self.store = None  # of patterns, where the parts share samples
         self.notes = {}  # JSON values that the caller saves with its position
         self.first, self._saved_sums = 0, None
         if checkpoint is not None and checkpoint.saved is not None:
-            self._restore(checkpoint.saved)
-            checkpoint.saved = None  # its arrays are large
+            self._restore(checkpoint.take())
         self._total = problem.neurons.width * len({part.draw for part in parts})
         self._shares = [share * self._total for share in shares(parts)]
         self._before = sum(self._shares[: self.first])
@@ -62,6 +65,9 @@ class Run:
         for number in range(self.first, len(self.parts)):
             part = self.parts[number]
             inputs = self.problem.inputs(part)
+            if self.store is not None:
+                for side, name in zip(inputs, names_of(part, len(self.problem.sides) == 1), strict=False):
+                    side.store, side.name = self.store, name
             sums = self._start(inputs)
             self._fraction = sum(count for _, count in sums.covered) / width
             advance = self._local if self.executor is None else self.executor.begin(self.problem, part)
@@ -71,7 +77,8 @@ class Run:
                 if self.checkpoint is not None and sums.gaps(width):
                     self._save(number, sums, since=min(deadline, time.monotonic()))
             self._before += self._shares[number]
-            yield part, inputs, sums.accumulators
+            yield part, inputs, sums
+            sums.accumulators = None
             if self._is_worth_a_save(number + 1):
                 self._save(number + 1, None)
 

@@ -1,8 +1,10 @@
 """The whole of `fastntk train`: a run on a data set, watched on held-out rows, in a folder that can go on."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from ..engine.digests import digest
+from ..keeping import checkpoint_in
 from .folder import new_folder
 from .settings import TrainingError, complete, require_same
 from .task import make_task
@@ -12,7 +14,9 @@ from .watched import WatchedRun, advance, final_scores
 SMALL_FILES = 20_000_000  # bytes: what does not grow with the network and the data, generously
 
 
-def start(dataset, output, given, *, replace_earlier=False, command="", progress=None, **machine):
+def start(
+    dataset, output, given, *, replace_earlier=False, command="", checkpoint=None, progress=None, **machine
+):
     """Train on a data set and write a folder with all that came of it.
 
     =================  ==========================================================================
@@ -35,6 +39,8 @@ def start(dataset, output, given, *, replace_earlier=False, command="", progress
         Take the place of an earlier run's folder.
     command : str
         What the user typed, for the page.
+    checkpoint : str or path, optional
+        A folder to keep the run in from time to time; the same call goes on from it.
     progress : callable, optional
         ``progress(fraction, stage)``.
     machine
@@ -65,10 +71,12 @@ def start(dataset, output, given, *, replace_earlier=False, command="", progress
         )
     except (TypeError, ValueError) as error:
         raise TrainingError(str(error)) from error
-    return _finish(WatchedRun(task, settings), output, replace_earlier, command, progress, machine)
+    return _finish(
+        WatchedRun(task, settings), output, replace_earlier, command, checkpoint, progress, machine
+    )
 
 
-def go_on(folder, given, *, command="", progress=None, **machine):
+def go_on(folder, given, *, command="", checkpoint=None, progress=None, **machine):
     """Take the run in a folder further, to the same bits as if it had never stopped.
 
     Arguments, result and errors as for :func:`start`; `given` may change ``steps`` alone.  The folder is
@@ -88,10 +96,10 @@ def go_on(folder, given, *, command="", progress=None, **machine):
             f"the run in {folder} has its {done:,} steps already: to go on give a larger --steps than that "
             "(it counts all steps)."
         )
-    return _finish(watched, folder, True, command, progress, machine)
+    return _finish(watched, folder, True, command, checkpoint, progress, machine)
 
 
-def _finish(watched, output, replace_earlier, command, progress, machine):
+def _finish(watched, output, replace_earlier, command, checkpoint, progress, machine):
     """Train to the last step in a new folder, and fill it."""
     task = watched.task
     weights = 4 * watched.settings.width * task.X.shape[1]
@@ -101,7 +109,8 @@ def _finish(watched, output, replace_earlier, command, progress, machine):
         output, replace=replace_earlier, needed_bytes=needed, mark=MARK, or_smaller=smaller
     ) as folder:
         try:
-            advance(watched, progress, machine)
+            with checkpoint_in(checkpoint, _identity(watched), weights) as kept:
+                advance(watched, progress, machine, kept)
             watched.scores = final_scores(watched, machine)
         except MemoryError as error:
             needs = str(error).partition(" Use ")[0]
@@ -110,3 +119,9 @@ def _finish(watched, output, replace_earlier, command, progress, machine):
             raise TrainingError(str(error)) from error
         write(watched, folder, command)
     return watched
+
+
+def _identity(watched):
+    """All that the run depends on but its length."""
+    settings = {name: value for name, value in asdict(watched.settings).items() if name != "steps"}
+    return {"function": "fastntk train", **settings, "rows": digest(watched.task.X, watched.task.y)}

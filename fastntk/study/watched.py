@@ -1,6 +1,6 @@
 """A training run that is looked at, on rows held out, while it goes on."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
@@ -81,9 +81,11 @@ class WatchedRun:
         return (self.settings.batch_size or len(self.task.X)) / len(self.task.X)
 
 
-def advance(watched, progress, machine):
-    """Train to the last step, or to Ctrl-C."""
+def advance(watched, progress, machine, checkpoint=None):
+    """Train to the last step, or to Ctrl-C; from where the checkpoint stands, if that is further."""
     task, settings = watched.task, watched.settings
+    if checkpoint is not None and checkpoint.saved is not None:
+        _take_from(checkpoint, watched)
     first = watched.run.steps_done if watched.run else 0
 
     def show(done, total):
@@ -93,7 +95,7 @@ def advance(watched, progress, machine):
 
     try:
         _look(watched, machine)
-        for stop in _stops(first, settings, bool(len(task.held_out_X))):
+        for stop in _stops(first, settings, len(task.held_out_X) or checkpoint):
             watched.run = train(
                 task.X,
                 task.y,
@@ -116,10 +118,21 @@ def advance(watched, progress, machine):
             if watched.run.status == "diverged":
                 return
             _look(watched, machine)
+            if checkpoint is not None and checkpoint.is_due:
+                described, arrays = watched.run.contents()
+                checkpoint.save({"run": described, "curve": asdict(watched.curve)}, arrays)
     except KeyboardInterrupt as interrupt:
         watched.run = getattr(interrupt, "run", watched.run)
         if watched.run is None:
             raise
+
+
+def _take_from(checkpoint, watched):
+    """Go on with the run of a checkpoint where it has more steps."""
+    position, arrays = checkpoint.take()
+    run = TrainingRun.from_contents(position["run"], arrays)
+    if watched.run is None or run.steps_done > watched.run.steps_done:
+        watched.run, watched.curve = run, Curve(**position["curve"])
 
 
 def _stops(first, settings, looking):
