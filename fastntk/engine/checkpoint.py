@@ -180,7 +180,7 @@ class Checkpoint:
             manifest = json.loads(text)
             body = {name: value for name, value in manifest.items() if name != "digest"}
             whole = manifest["digest"] == _digest_of(body)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             whole = False
         if not whole:
             raise self._damaged(path.name)
