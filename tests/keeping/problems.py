@@ -54,26 +54,31 @@ class Stop(Exception):
     """Raised by the progress callback, as an impatient caller would."""
 
 
-def until_done(attempt, every=2):
-    """(result, stops) of ``attempt(k, progress)``, stopped at the second report (by default) of each try.
+def impatient(after, error=Stop, seen=lambda: None):
+    """A progress callback that raises at the report of the ``after``-th range; one of nothing new is none."""
+    reports = [-1]
 
-    The ranges before it have been saved where every range is, so that each try begins further on.
+    def progress(done, total):
+        seen()
+        if done > max(reports[-1], 0):
+            reports.append(done)
+        if len(reports) > after:
+            raise error
+
+    return progress
+
+
+def until_done(attempt):
+    """(result, stops) of ``attempt(k, progress)``, stopped at the second range of each try.
+
+    The first one has been saved where every range is, so that each try begins further on.
     """
-    stops = 0
-    while True:
-        reports = [-1]
-
-        def progress(done, total, reports=reports):
-            if done > reports[-1]:
-                reports.append(done)
-            if len(reports) > every:
-                raise Stop
-
+    for stops in range(200):
         try:
-            return attempt(stops, progress), stops
+            return attempt(stops, impatient(2)), stops
         except Stop:
-            stops += 1
-            assert stops < 200, "the run does not come further"
+            pass
+    raise AssertionError("the run does not come further")
 
 
 def assert_equal_bits(found, expected):

@@ -19,6 +19,7 @@ from .problems import (
     X,
     assert_equal_bits,
     assert_tidy,
+    impatient,
     kernel,
     some,
     until_done,
@@ -97,16 +98,9 @@ def test_stopped_once_at_every_report(first, tmp_path, tiles_of):
     """Also at the first, when nothing has been saved."""
     tiles_of(12)
 
-    reports = []
-
-    def impatient(done, total):
-        reports.append(done)
-        if len(reports) == first:
-            raise Stop
-
     options = {"checkpoint": tmp_path / "run", "out": tmp_path / "K.npy"}
     with pytest.raises(Stop):
-        kernel("both, masked", progress=impatient, **options)
+        kernel("both, masked", progress=impatient(first), **options)
     assert not (tmp_path / "K.npy").exists()
     assert_equal_bits(kernel("both, masked", **options), kernel("both, masked"))
 
