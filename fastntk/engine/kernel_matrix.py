@@ -7,6 +7,7 @@ import numpy as np
 
 from ..kernels import load
 from .assembly import BLOCK_ROWS, ArraySum, assemble, nbytes_block
+from .durable import naming
 from .neuron_sums import all_needs, plan_sums
 from .npyfile import NpyMatrix, Tile
 from .patterns import pattern_store
@@ -90,7 +91,8 @@ class KernelMatrix:
         finally:
             if store is not None:
                 store.close()
-        return np.load(path, mmap_mode="r")
+        with naming(path):
+            return np.load(path, mmap_mode="r")
 
     def tile_edges(self):
         """(rows, columns) of the tiles of a file."""

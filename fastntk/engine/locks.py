@@ -13,23 +13,27 @@ class InUse(Exception):
     """Another run holds the file."""
 
 
-def hold(path):
+def hold(path, must_lock=True):
     """A handle for reading and writing, of a file that is made where it is not there; raises InUse.
 
-    A process that dies lets go, and forked children hold nothing.
+    A process that dies lets go, and forked children hold nothing.  Unless ``must_lock``, a file system
+    without locks will do.
     """
     with _guard:
         while True:
-            if _held_already(path):  # before it is opened: to close it would give up the lock
+            is_new = not path.exists()
+            if not is_new and _file_of(path.stat()) in _held:  # to open and close it would give up the lock
                 raise InUse
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
-                _lock(handle, path)
+                _lock(handle, path, must_lock)
                 if _same_file(handle, path):  # not renamed by the one who had it
                     _held.add(_file_of(os.fstat(handle)))
                     return handle
-            except BaseException:
+            except BaseException as error:
                 os.close(handle)
+                if is_new and not isinstance(error, InUse):
+                    path.unlink(missing_ok=True)
                 raise
             os.close(handle)
 
@@ -41,20 +45,14 @@ def let_go(handle):
         os.close(handle)
 
 
-def _lock(handle, path):
+def _lock(handle, path, must_lock):
     try:
         fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EAGAIN):
             raise InUse from error
-        raise OSError(error.errno, f"cannot be locked: {error.strerror}", str(path)) from error
-
-
-def _held_already(path):
-    try:
-        return _file_of(path.stat()) in _held
-    except FileNotFoundError:
-        return False
+        if must_lock or error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise OSError(error.errno, f"cannot be locked: {error.strerror}", str(path)) from error
 
 
 def _same_file(handle, path):

@@ -56,7 +56,7 @@ class NpyMatrix:
         else:
             self._require_room()
         try:
-            self._handle = hold(self.part)
+            self._handle = hold(self.part, must_lock=False)
         except InUse as error:
             raise ValueError(f"out is {path}, but another run of the same call is writing it.") from error
         if goes_on:
@@ -205,14 +205,19 @@ def require_replaceable(path, shape):
     if not path.exists():
         return
     try:
-        there = np.lib.format.open_memmap(path, mode="r")  # which takes no archives and no pickles
+        with naming(path):
+            there = np.lib.format.open_memmap(path, mode="r")  # which takes no archives and no pickles
         found = f"{there.dtype} of shape {there.shape}"
+    except (OSError, MemoryError):
+        if not path.is_dir():
+            raise
+        there, found = None, "a folder"
     except Exception:  # whatever a damaged header makes NumPy raise
         there, found = None, "something that is no .npy array"
     if there is None or there.shape != shape or there.dtype != np.float64:
         raise ValueError(
-            f"out is {path}, which holds {found}; the result is float64 of shape {shape}. Choose another "
-            f"name, or remove it."
+            f"out is {path}, which {'is' if path.is_dir() else 'holds'} {found}; the result is float64 of "
+            f"shape {shape}. Choose another name, or remove it."
         )
 
 
