@@ -138,7 +138,7 @@ def ntk(
     draws, seed = checked_draws(draws, seed, layers)
     options = checked_options(threads, memory_limit, progress)
     shape = len(rows.X), len(columns.X)
-    out = None if out is None else as_npy_path(out)
+    out = None if out is None else as_npy_path(out, checkpoint)
 
     sides = [rows] if columns is rows else [rows, columns]
     problem = Problem(neurons, quantities(layers, _counts(neurons), ReluGram), sides, seed)
@@ -146,7 +146,8 @@ def ntk(
         problem, shape, draws, _formula(layers, neurons), options, as_workers(executor, threads)
     )
     described = {"draws": draws, "layers": layers, "out": None if out is None else str(out)}
-    with checkpoint_of(checkpoint, "ntk", problem, described, matrix.state_bytes(*shape)) as saved:
+    tile = shape if out is None else matrix.tile_edges()
+    with checkpoint_of(checkpoint, "ntk", problem, described, matrix.state_bytes(*tile)) as saved:
         return matrix.in_memory(saved) if out is None else matrix.to_file(out, saved)
 
 

@@ -52,11 +52,13 @@ def _identity(problem):
     return identity
 
 
-def as_npy_path(out):
-    """The path of a result on disk."""
+def as_npy_path(out, checkpoint=None):
+    """The path of a result on disk, which is not in the folder of the checkpoint."""
     if not isinstance(out, (str, os.PathLike)):
         raise TypeError(f"out is {type(out).__name__}; it must be the name of a .npy file, or None.")
     path = Path(out).absolute()
     if path.suffix != ".npy":
         raise ValueError(f"out is {path}; its name must end in .npy.")
+    if isinstance(checkpoint, (str, os.PathLike)) and path.parent.resolve() == Path(checkpoint).resolve():
+        raise ValueError(f"out is {path}, in the folder of the checkpoint. Choose a place outside it.")
     return path

@@ -8,29 +8,25 @@ A save writes the next arrays first and the manifest last, each beside its place
 every instant the manifest names arrays that are complete.  Nothing in it is code: numbers, text, arrays.
 """
 
-import fcntl
 import hashlib
 import json
-import os
 import shutil
-import threading
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from .durable import replace_file
+from .durable import naming, replace_file
+from .locks import InUse, hold, let_go
 from .plan import describe_bytes
 
 FORMAT = 1
 FIRST_SECONDS = 30.0  # before the first save, and at least between two
 COST_FACTOR = 64  # a save takes at most one part in so many of the time: 1.6 %
 MANIFEST, LOCK, PREFIX = "manifest.json", "lock", "arrays-"
-
-_in_use: set[Path] = set()  # by this process: a file lock keeps out other processes only
-_in_use_lock = threading.Lock()
 
 
 class CheckpointError(ValueError):
@@ -94,7 +90,8 @@ class Checkpoint:
     def __init__(self, folder, identity, nbytes=0):
         self.folder = Path(folder).absolute()
         self.identity = identity
-        self._saves = 0
+        self._saves = 0  # begun, so that no save writes over the arrays of another
+        self._named = None  # the arrays of the last save that is whole
         self._last = time.monotonic()
         self._interval = FIRST_SECONDS
         self._lock = None
@@ -111,13 +108,13 @@ class Checkpoint:
         self.folder.mkdir(exist_ok=True)
         self._take_lock()
         saved = self._read()
-        for part in self.folder.glob(".*.part"):  # of a process that was killed while it wrote
-            part.unlink()
+        self._clear()
+        held = 0 if self._named is None else (self.folder / self._named).stat().st_size
         free = shutil.disk_usage(self.folder).free
-        if 2 * nbytes > free:  # the next one is complete before the last one goes
+        if 2 * nbytes > free + held:  # the next one is complete before the last one goes
             raise OSError(
                 f"checkpoint {self.folder} takes up to {describe_bytes(2 * nbytes)}, but its disk has "
-                f"{describe_bytes(free)} free. Choose a folder on another disk."
+                f"{describe_bytes(free + held)} free for it. Choose a folder on another disk."
             )
         if saved is None:
             self._write_manifest(None, None, None)
@@ -143,27 +140,18 @@ class Checkpoint:
             )
 
     def _take_lock(self):
-        """Keep others out; a process that dies lets go, and its forked children hold nothing."""
-        in_use = CheckpointError(
-            f"checkpoint {self.folder} is in use by another run. Give each run a folder of its own."
-        )
-        with _in_use_lock:
-            if self.folder in _in_use:
-                raise in_use
-            lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-            try:
-                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                os.close(lock)
-                raise in_use from error
-            self._lock = lock
-            _in_use.add(self.folder)
+        try:
+            self._lock = hold(self.folder / LOCK)
+        except InUse as error:
+            raise CheckpointError(
+                f"checkpoint {self.folder} is in use by another run. Give each run a folder of its own."
+            ) from error
 
     def _read(self):
-        path = self.folder / MANIFEST
-        if not path.exists():
+        try:
+            manifest = self._read_manifest(self.folder / MANIFEST)
+        except FileNotFoundError:
             return None
-        manifest = self._read_manifest(path)
         differing = [
             name for name in {**self.identity, **manifest["identity"]} if not self._agrees(manifest, name)
         ]
@@ -176,7 +164,7 @@ class Checkpoint:
                 f"checkpoint {self.folder} is of another run: {told}. Call with the same arguments to go on, "
                 f"or choose another folder."
             )
-        self._saves = manifest["saves"]
+        self._saves, self._named = manifest["saves"], manifest["arrays"]
         if manifest["arrays"] is None:
             return None
         return Saved(manifest["position"], self._read_arrays(manifest))
@@ -187,11 +175,12 @@ class Checkpoint:
 
     def _read_manifest(self, path):
         try:
-            text = path.read_text(encoding="utf-8")
+            with naming(path):
+                text = path.read_text(encoding="utf-8")
             manifest = json.loads(text)
             body = {name: value for name, value in manifest.items() if name != "digest"}
             whole = manifest["digest"] == _digest_of(body)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             whole = False
         if not whole:
             raise self._damaged(path.name)
@@ -205,7 +194,7 @@ class Checkpoint:
     def _read_arrays(self, manifest):
         path = self.folder / manifest["arrays"]
         try:
-            with path.open("rb") as file:
+            with naming(path), path.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != manifest["arrays_digest"]:
                     raise self._damaged(path.name)
                 file.seek(0)
@@ -241,19 +230,22 @@ class Checkpoint:
         return time.monotonic() >= self.deadline
 
     def save(self, position, arrays, since=None):
-        """Save how far the run is (JSON values) and its arrays (a dict).
+        """Save how far the run is (JSON values) and its arrays (a dict, or a function that gives it).
 
         ``since`` is when the run began to wait for this save, for the interval to the next one.  Where
-        the files cannot be written the run goes on: a CheckpointWarning says so.
+        the files cannot be written, or the memory is short, the run goes on: a CheckpointWarning says so.
         """
         begun = time.monotonic() if since is None else since
-        path = self.folder / f"{PREFIX}{self._saves + 1}.npz"
+        self._saves += 1
+        path = self.folder / f"{PREFIX}{self._saves}.npz"
         try:
-            replace_file(path, lambda file: np.savez(file, **arrays))
-            with path.open("rb") as file:
+            made = arrays() if callable(arrays) else arrays
+            replace_file(path, lambda file: np.savez(file, **made))
+            with naming(path), path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             self._write_manifest(position, path.name, digest)
         except (OSError, MemoryError) as error:
+            self._clear()
             warnings.warn(
                 f"checkpoint {self.folder} could not be written ({error}); the run goes on, and will try "
                 f"again. The checkpoint before it is untouched.",
@@ -267,25 +259,41 @@ class Checkpoint:
         body = {
             "format": FORMAT,
             "identity": self.identity,
-            "saves": self._saves + (arrays is not None),
+            "saves": self._saves,
             "position": position,
             "arrays": arrays,
             "arrays_digest": digest,
         }
         text = json.dumps({**body, "digest": _digest_of(body)}, indent=1)
         replace_file(self.folder / MANIFEST, lambda file: file.write(text.encode()))
-        self._saves = body["saves"]
-        for earlier in self.folder.glob(f"{PREFIX}*"):
-            if earlier.name != arrays:
-                earlier.unlink(missing_ok=True)
+        self._named = arrays
+        self._clear()
+
+    def _clear(self):
+        """Remove what a process that was killed or a save that failed has left, and earlier arrays.
+
+        What cannot be removed now does no harm, and is tried again with the next save.
+        """
+        with suppress(OSError, CheckpointError):
+            kept = {self._named, self._named_on_disk()}
+            for path in [*self.folder.glob(f"{PREFIX}*"), *self.folder.glob(f".{PREFIX}*.part")]:
+                if path.name not in kept:
+                    path.unlink(missing_ok=True)
+            for path in self.folder.glob(f".{MANIFEST}.*.part"):
+                path.unlink(missing_ok=True)
+
+    def _named_on_disk(self):
+        """The arrays of the manifest that is there: a save may fail after it was renamed."""
+        try:
+            return self._read_manifest(self.folder / MANIFEST)["arrays"]
+        except FileNotFoundError:
+            return None
 
     def close(self):
-        """Let other processes use the folder."""
-        with _in_use_lock:
-            if self._lock is not None:
-                os.close(self._lock)  # which gives the lock back
-                self._lock = None
-                _in_use.discard(self.folder)
+        """Let others use the folder."""
+        if self._lock is not None:
+            let_go(self._lock)
+            self._lock = None
 
 
 def _digest_of(body):

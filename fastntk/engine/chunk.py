@@ -48,7 +48,7 @@ class Chunk:
         bits = self._bits[k]
         if not self._bits_current[k]:
             side = self.inputs[k]
-            if side.store is None or not side.store.load(side.name, self.first, bits):
+            if side.store is None or not side.store.load(side.name, (self.first, self.count), bits):
                 self._evaluate(side, bits)
             self._bits_current[k] = True
         return bits
@@ -66,7 +66,7 @@ class Chunk:
         )
         clear_beyond(bits, self.count)
         if side.store is not None:
-            side.store.keep(side.name, self.first, bits)
+            side.store.keep(side.name, (self.first, self.count), bits)
 
     def blocks(self, size=RELU_BLOCK):
         """(first within the chunk, count) of each block of neurons."""

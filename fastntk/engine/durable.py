@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -9,26 +10,40 @@ def replace_file(path, write):
     """``write(file)`` into a new file beside ``path``, which then takes its place.
 
     The file is on the disk before it is renamed, and the new name before this returns: a power failure
-    leaves the old file or the new one.  After an error the old one is untouched and nothing else is left.
+    leaves the old file or the new one.  After an error one of the two is there, as a whole, and nothing else.
     """
     path = Path(path)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with naming(path):
+        try:
+            with part.open("xb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:
+            with suppress(OSError):  # the first error is the one to tell
+                part.unlink(missing_ok=True)
+            raise
     sync_folder(path.parent)
 
 
 def sync_folder(path):
     """Put the names in a folder on the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    with naming(path):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def naming(path):
+    """An error of the system that does not say which file it is about says that it is this one."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise

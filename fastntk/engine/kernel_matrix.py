@@ -7,6 +7,7 @@ import numpy as np
 
 from ..kernels import load
 from .assembly import BLOCK_ROWS, ArraySum, assemble, nbytes_block
+from .durable import naming
 from .neuron_sums import all_needs, plan_sums
 from .npyfile import NpyMatrix, Tile
 from .patterns import pattern_store
@@ -73,23 +74,29 @@ class KernelMatrix:
         """The matrix as a memory map of ``path``, read-only."""
         token = secrets.token_hex(4) if checkpoint is None else checkpoint.token
         position = checkpoint.saved.position if checkpoint is not None and checkpoint.saved else None
-        edges = tuple(position["tile"]) if position else tile_edges(*self.shape, self._plan_tile)
+        edges = tuple(position["tile"]) if position else self.tile_edges()
         plan = self._plan_tile(*edges)
         parts = tile_parts(*self.shape, edges, self.draws, self.symmetric)
         is_done = position is not None and position["part"] == len(parts)
         file = NpyMatrix(path, self.shape, token, goes_on=position is not None, is_done=is_done)
-        store = None if is_done else self._pattern_store(file, parts, plan)
+        store = None
         try:
+            store = None if is_done else self._pattern_store(file, parts, plan)
             self._write(file, parts, edges, plan, checkpoint, position, store)
         except BaseException:
-            file.close()
             if checkpoint is None:
                 file.discard()
+            file.close()
             raise
         finally:
             if store is not None:
                 store.close()
-        return np.load(path, mmap_mode="r")
+        with naming(path):
+            return np.load(path, mmap_mode="r")
+
+    def tile_edges(self):
+        """(rows, columns) of the tiles of a file."""
+        return tile_edges(*self.shape, self._plan_tile)
 
     def _plan_tile(self, rows, columns):
         sums_of_draws = 8 * rows * columns if self.draws > 1 else 0
@@ -108,7 +115,7 @@ class KernelMatrix:
         if store is not None:
             plan = plan._replace(exact=False)  # the same chunks of neurons in every tile
         total = np.zeros(edges if self.draws > 1 else (0, 0))
-        run = self._run(parts, plan, checkpoint, {"total": total}, each_part=True)
+        run = self._run(parts, plan, checkpoint, {"total": total}, before_save=file.sync)
         run.store = store
         run.notes = {"tile": list(edges), "checksums": checksums}
         for part, inputs, sums in run:
@@ -127,17 +134,16 @@ class KernelMatrix:
                     rows = slice(first, min(first + BLOCK_ROWS, len(here)))
                     tile.put(rows, slice(0, here.shape[1]), here[rows])
             checksums.append(tile.checksum)
-            if checkpoint is not None:
-                file.sync()
         file.finish()
 
     def _pattern_store(self, file, parts, plan):
         """Where patterns are kept, if that is cheaper than working them out for every tile."""
         if self.executor is not None or "bits" not in all_needs(self.problem.quantities):
             return None
-        return pattern_store(file.path.parent, parts, self.symmetric, self.problem.neurons, plan.threads)
+        neurons, folder = self.problem.neurons, file.path.parent
+        return pattern_store(folder, parts, self.symmetric, neurons, plan.threads, file.unwritten)
 
-    def _run(self, parts, plan, checkpoint, kept, each_part=False):
+    def _run(self, parts, plan, checkpoint, kept, before_save=None):
         return Run(
             self.problem,
             parts,
@@ -146,7 +152,7 @@ class KernelMatrix:
             checkpoint=checkpoint,
             executor=self.executor,
             kept=kept,
-            each_part=each_part,
+            before_save=before_save,
         )
 
     def _tile(self, file, part):

@@ -3,11 +3,13 @@
 import os
 import shutil
 import threading
+from contextlib import suppress
 from io import BytesIO
 
 import numpy as np
 
-from .durable import sync_folder
+from .durable import naming, sync_folder
+from .locks import InUse, hold, let_go
 from .plan import describe_bytes
 
 ROWS_AT_ONCE = 64  # when a file is read back
@@ -34,7 +36,7 @@ class NpyMatrix:
     Raises
     ------
     ValueError
-        Something else has that name, or the unfinished file is not there or too short.
+        Something else has that name, the unfinished file is not there or too short, or another run writes it.
     OSError
         It cannot be written, or the disk has no room.
     """
@@ -47,28 +49,43 @@ class NpyMatrix:
         header = _header(shape)
         self._start = len(header)
         self.nbytes = len(header) + 8 * shape[0] * shape[1]
+        self._handle = None
         require_replaceable(path, shape)
-        there = self.part.stat().st_size if self.part.exists() else 0
-        if goes_on and there != self.nbytes:
-            raise ValueError(
-                f"out is {path}, but {self.part}, the unfinished file that the checkpoint goes on with, "
-                f"{'is not there' if not there else f'has {there} bytes, not {self.nbytes}'}. Restore it, or "
-                f"delete the checkpoint to start over."
-            )
-        self._handle = os.open(self.part, os.O_RDWR | os.O_CREAT | (0 if goes_on else os.O_TRUNC), 0o666)
+        if goes_on:
+            self._require_unfinished()
+        else:
+            self._require_room()
+        try:
+            self._handle = hold(self.part, must_lock=False)
+        except InUse as error:
+            raise ValueError(f"out is {path}, but another run of the same call is writing it.") from error
         if goes_on:
             return
         try:
-            self._require_room()
-            _write_at(self._handle, header, 0)
-            os.ftruncate(self._handle, self.nbytes)
+            with naming(self.part):
+                os.ftruncate(self._handle, 0)
+                _write_at(self._handle, header, 0)
+                os.ftruncate(self._handle, self.nbytes)
         except BaseException:
-            self.close()
             self.discard()
+            self.close()
             raise
+
+    def _require_unfinished(self):
+        there = self.part.stat().st_size if self.part.exists() else 0
+        if there == self.nbytes:
+            return
+        found = f"has {there} bytes, not {self.nbytes}" if there else "is not there"
+        raise ValueError(
+            f"out is {self.path}, but {self.part}, the unfinished file that the checkpoint goes on with, "
+            f"{found}. Restore it, or delete the checkpoint to start over. (Where the checkpoint's last save "
+            f"has failed, as a warning said then, {self.path.name} may be the finished file.)"
+        )
 
     def _require_room(self):
         free = shutil.disk_usage(self.path.parent).free
+        if self.part.exists():  # of a run that had not come to its first save: it is written over
+            free += 512 * self.part.stat().st_blocks
         if self.nbytes > free:
             raise OSError(
                 f"out is {self.path}: a matrix of {self.shape[0]} x {self.shape[1]} takes "
@@ -76,19 +93,26 @@ class NpyMatrix:
                 f"folder on another disk."
             )
 
+    @property
+    def unwritten(self):
+        """Bytes that the disk has yet to take."""
+        return max(self.nbytes - 512 * os.fstat(self._handle).st_blocks, 0)
+
     def write(self, row, column, values):
         """Write a block whose first entry is (row, column); from any thread."""
         values = np.ascontiguousarray(values, np.float64)
-        for i, line in enumerate(values):
-            _write_at(self._handle, line.data.cast("B"), self._place(row + i, column))
+        with naming(self.part):
+            for i, line in enumerate(values):
+                _write_at(self._handle, line.data.cast("B"), self._place(row + i, column))
 
     def read(self, rows, columns):
         """The block of two slices."""
         out = np.empty((rows.stop - rows.start, columns.stop - columns.start))
-        for i, line in enumerate(out):
-            view = line.data.cast("B")
-            if os.preadv(self._handle, [view], self._place(rows.start + i, columns.start)) != len(view):
-                raise OSError(f"{self.part} has become shorter while it was read.")
+        with naming(self.part):
+            for i, line in enumerate(out):
+                view = line.data.cast("B")
+                if os.preadv(self._handle, [view], self._place(rows.start + i, columns.start)) != len(view):
+                    raise OSError(f"{self.part} has become shorter while it was read.")
         return out
 
     def _place(self, row, column):
@@ -96,7 +120,8 @@ class NpyMatrix:
 
     def sync(self):
         """Put on the disk what has been written."""
-        os.fsync(self._handle)
+        with naming(self.part):
+            os.fsync(self._handle)
 
     def finish(self):
         """Give the file its name."""
@@ -107,12 +132,13 @@ class NpyMatrix:
 
     def close(self):
         if self._handle is not None:
-            os.close(self._handle)
+            let_go(self._handle)
             self._handle = None
 
     def discard(self):
-        """Remove the unfinished file, once it is closed."""
-        self.part.unlink(missing_ok=True)
+        """Remove the unfinished file; the error that leads here is the one to tell."""
+        with suppress(OSError):
+            self.part.unlink(missing_ok=True)
 
 
 class Tile:
@@ -126,21 +152,28 @@ class Tile:
         self.checksum, self._adding = 0, threading.Lock()
 
     def put(self, rows, columns, values):
-        (row, column), values = _whole(rows, columns, values)
-        row, column = row + self.rows.start, column + self.columns.start
+        """Put values where two indices of the axes say: slices, or arrays of integers in order."""
+        rows, columns = _places(rows, self.rows.start), _places(columns, self.columns.start)
         values = 0.0 + values  # as they are added to zeros in memory: -0.0 becomes 0.0
-        self._write(row, column, values)
+        self._write(rows, columns, values)
         if self.mirrored:
-            self._write(column, row, values.T.copy())
+            self._write(columns, rows, values.T)
 
-    def _write(self, row, column, values):
-        self.file.write(row, column, values)
-        self._note(row, values)
+    def _write(self, rows, columns, values):
+        first, size = int(columns[0]), int(columns[-1]) + 1 - int(columns[0])
+        if size == len(columns) and int(rows[-1]) + 1 - int(rows[0]) == len(rows):
+            self.file.write(int(rows[0]), first, values)
+        else:  # row by row, with zeros where indices leave a place out
+            line = np.zeros((1, size))
+            for row, here in zip(rows, values, strict=True):
+                line[0, columns - first] = here
+                self.file.write(int(row), first, line)
+        self._note(rows, values)
 
-    def _note(self, row, values):
-        """Take a block into the checksum: words times odd numbers of their rows."""
+    def _note(self, rows, values):
+        """Take entries into the checksum: words times odd numbers of their rows.  Zeros add nothing."""
         words = values.view(np.uint64).sum(axis=1)
-        odd = 2 * np.arange(row, row + len(words), dtype=np.uint64) + np.uint64(1)
+        odd = 2 * rows.astype(np.uint64) + np.uint64(1)
         with self._adding:
             self.checksum = (self.checksum + int((words * odd).sum())) % (1 << 64)
 
@@ -149,7 +182,7 @@ class Tile:
         for rows, columns in [(self.rows, self.columns), *[(self.columns, self.rows)] * self.mirrored]:
             for first in range(rows.start, rows.stop, ROWS_AT_ONCE):
                 block = self.file.read(slice(first, min(first + ROWS_AT_ONCE, rows.stop)), columns)
-                self._note(first, block)
+                self._note(np.arange(first, first + len(block)), block)
         if self.checksum != checksum:
             raise ValueError(
                 f"out is {self.file.path}, but the rows {self.rows.start} to {self.rows.stop - 1} of the "
@@ -158,17 +191,11 @@ class Tile:
             )
 
 
-def _whole(rows, columns, values):
-    """First row and column of a block, and the block with zeros where indices leave a place out."""
-    if isinstance(rows, slice) and isinstance(columns, slice):
-        return (rows.start, columns.start), values
-    places = [
-        np.arange(index.start, index.stop) if isinstance(index, slice) else index for index in (rows, columns)
-    ]
-    first = [int(index[0]) for index in places]
-    out = np.zeros([int(index[-1]) + 1 - start for index, start in zip(places, first, strict=True)])
-    out[np.ix_(*(index - start for index, start in zip(places, first, strict=True)))] = values
-    return first, out
+def _places(index, start):
+    """A slice or an array of integers, counted from ``start``, as integers."""
+    if isinstance(index, slice):
+        return np.arange(start + index.start, start + index.stop)
+    return start + index
 
 
 def require_replaceable(path, shape):
@@ -178,14 +205,19 @@ def require_replaceable(path, shape):
     if not path.exists():
         return
     try:
-        there = np.load(path, mmap_mode="r", allow_pickle=False)
+        with naming(path):
+            there = np.lib.format.open_memmap(path, mode="r")  # which takes no archives and no pickles
         found = f"{there.dtype} of shape {there.shape}"
-    except (ValueError, OSError, EOFError):
+    except (OSError, MemoryError):
+        if not path.is_dir():
+            raise
+        there, found = None, "a folder"
+    except Exception:  # whatever a damaged header makes NumPy raise
         there, found = None, "something that is no .npy array"
     if there is None or there.shape != shape or there.dtype != np.float64:
         raise ValueError(
-            f"out is {path}, which holds {found}; the result is float64 of shape {shape}. Choose another "
-            f"name, or remove it."
+            f"out is {path}, which {'is' if path.is_dir() else 'holds'} {found}; the result is float64 of "
+            f"shape {shape}. Choose another name, or remove it."
         )
 
 

@@ -22,9 +22,9 @@ class PatternStore:
         self._adding = threading.Lock()
         self._is_full = False
 
-    def load(self, name, first, bits):
-        """Fill ``bits`` with the pattern of the chunk from neuron ``first`` on; whether it is there."""
-        place = self._places.get((name, first))
+    def load(self, name, neurons, bits):
+        """Fill ``bits`` with the pattern of some neurons, (first, count); whether it is there."""
+        place = self._places.get((name, neurons))
         if place is None:
             return False
         data = memoryview(bits).cast("B")
@@ -35,7 +35,7 @@ class PatternStore:
             data, place = data[count:], place + count
         return True
 
-    def keep(self, name, first, bits):
+    def keep(self, name, neurons, bits):
         """Keep a pattern, where the disk has room."""
         with self._adding:
             if self._is_full:
@@ -49,7 +49,7 @@ class PatternStore:
         except OSError:
             self._is_full = True  # others are worked out again
         else:
-            self._places[name, first] = place
+            self._places[name, neurons] = place
 
     def close(self):
         self._file.close()
@@ -60,8 +60,11 @@ def names_of(part, symmetric):
     return (part.draw, "rows", part.rows), (part.draw, "rows" if symmetric else "columns", part.columns)
 
 
-def pattern_store(folder, parts, symmetric, neurons, threads):
-    """A store where it makes the parts of a run faster and the disk has room; else None."""
+def pattern_store(folder, parts, symmetric, neurons, threads, reserved=0):
+    """A store where it makes the parts of a run faster and the disk has room; else None.
+
+    ``reserved`` bytes of the disk are for something else.
+    """
     dim, width = neurons.dim, neurons.width
     needed = [set(names_of(part, symmetric)) for part in parts]
     evaluated, once = (
@@ -72,6 +75,6 @@ def pattern_store(folder, parts, symmetric, neurons, threads):
     seconds_on_disk = width / 8 / DISK_RATE
     again = evaluated * seconds_of_a_row
     stored = once * (seconds_of_a_row + seconds_on_disk) + evaluated * seconds_on_disk
-    if stored > again or once * width / 8 > shutil.disk_usage(folder).free / 2:
+    if stored > again or once * width / 8 > (shutil.disk_usage(folder).free - reserved) / 2:
         return None
     return PatternStore(folder)

@@ -30,8 +30,9 @@ class Run:
     executor : an ``executors.Workers`` or None
     kept : dict of arrays
         What the caller adds up over the parts: saved and restored with the sums.
-    each_part : bool
-        Whether a part that is done is on the disk (as it is in a file): saved at once, without sums.
+    before_save : callable or None
+        Puts on the disk what the caller has made of the parts that are done: a save says that it is there.
+        The end of the last part is saved then, due or not.
     """
 
     def __init__(
@@ -44,11 +45,11 @@ class Run:
         checkpoint=None,
         executor=None,
         kept=None,
-        each_part=False,
+        before_save=None,
     ):
         self.problem, self.parts, self.plan = problem, parts, plan
         self.progress, self.checkpoint, self.executor = progress, checkpoint, executor
-        self.kept, self.each_part = kept or {}, each_part
+        self.kept, self.before_save = kept or {}, before_save
         self.store = None  # of patterns, where the parts share samples
         self.notes = {}  # JSON values that the caller saves with its position
         self.first, self._saved_sums = 0, None
@@ -78,7 +79,7 @@ class Run:
             self._before += self._shares[number]
             yield part, inputs, sums
             sums.accumulators = None
-            if self.checkpoint is not None and (self.each_part or (self.kept and self.checkpoint.is_due)):
+            if self._is_worth_a_save(number + 1):
                 self._save(number + 1, None)
 
     def _local(self, inputs, sums, report, deadline):
@@ -95,13 +96,28 @@ class Run:
     # -------------------------------------------------------------------------- checkpoints
     def _save(self, number, sums, since=None):
         """Save that the parts before ``number`` are done, and what there is of that one."""
-        arrays = {f"kept_{name}": array for name, array in self.kept.items()}
-        covered = []
-        if sums is not None:
-            covered = sums.covered
-            for k, accumulator in enumerate(sums.accumulators):
-                arrays |= {f"sums_{k}_{i}": array for i, array in enumerate(accumulator.state())}
+        since = time.monotonic() if since is None else since
+        covered, accumulators = ([], []) if sums is None else (sums.covered, sums.accumulators)
+
+        def arrays():
+            states = {
+                f"sums_{k}_{i}": array
+                for k, accumulator in enumerate(accumulators)
+                for i, array in enumerate(accumulator.state())
+            }
+            return states | {f"kept_{name}": array for name, array in self.kept.items()}
+
+        if self.before_save is not None:
+            self.before_save()
         self.checkpoint.save({"part": number, "covered": covered, **self.notes}, arrays, since)
+
+    def _is_worth_a_save(self, done):
+        """Whether to save that so many parts are done, once one is."""
+        if self.checkpoint is None:
+            return False
+        if self.before_save is not None and done == len(self.parts):
+            return True
+        return self.checkpoint.is_due and bool(self.kept or self.before_save)
 
     def _restore(self, saved):
         self.first = saved.position["part"]
