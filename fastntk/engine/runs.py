@@ -2,8 +2,10 @@
 
 import math
 import time
+from contextlib import nullcontext
 
 from ..kernels import load
+from .distributed_sweep import DistributedSweep
 from .sweep import Sums, sweep
 
 
@@ -24,7 +26,7 @@ class Run:
         progress(done, total) in neurons times draws, each part in proportion to its share of the entries.
     checkpoint : Checkpoint or None
         Goes on where it stands, and is saved when due.
-    executor : an ``executors.Workers`` or None
+    executor : Workers or None
     kept : dict of arrays
         What the caller adds up over the parts: saved and restored with the sums.
     each_part : bool
@@ -63,16 +65,22 @@ class Run:
             inputs = self.problem.inputs(part)
             sums = self._start(inputs)
             self._fraction = sum(count for _, count in sums.covered) / width
-            advance = self._local if self.executor is None else self.executor.begin(self.problem, part)
-            while sums.gaps(width) or sums.accumulators is None:
-                deadline = math.inf if self.checkpoint is None else self.checkpoint.deadline
-                advance(inputs, sums, lambda count, number=number: self._report(number, count), deadline)
-                if self.checkpoint is not None and sums.gaps(width):
-                    self._save(number, sums, since=min(deadline, time.monotonic()))
+            with self._sweep(part) as advance:
+                while sums.gaps(width) or sums.accumulators is None:
+                    deadline = math.inf if self.checkpoint is None else self.checkpoint.deadline
+                    advance(inputs, sums, lambda count, number=number: self._report(number, count), deadline)
+                    if self.checkpoint is not None and sums.gaps(width):
+                        self._save(number, sums, since=min(deadline, time.monotonic()))
             self._before += self._shares[number]
             yield part, inputs, sums.accumulators
             if self.checkpoint is not None and (self.each_part or (self.kept and self.checkpoint.is_due)):
                 self._save(number + 1, None)
+
+    def _sweep(self, part):
+        """A context that gives what adds to the sums of a part."""
+        if self.executor is None:
+            return nullcontext(self._local)
+        return DistributedSweep(self.executor, self.problem, part)
 
     def _local(self, inputs, sums, report, deadline):
         def make():
