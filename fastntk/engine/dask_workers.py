@@ -3,6 +3,7 @@
 import pkgutil
 import time
 import uuid
+from contextlib import suppress
 
 import distributed
 
@@ -30,7 +31,7 @@ class DaskWorkers(Workers):
     def __init__(self, client, threads=None):
         if client.asynchronous:
             raise TypeError(
-                "executor is an asynchronous Dask client; give one made without asynchronous=True."
+                "executor is an asynchronous Dask client; make it without asynchronous=True."
             )
         self.client, self.threads = client, threads or 1
         self.problem = self.sent = None
@@ -93,19 +94,17 @@ class DaskWorkers(Workers):
             time.sleep(0.1)
         if self.client.status != "running":
             raise RuntimeError(
-                f"the Dask client of executor is {self.client.status}: its cluster is gone, or was closed, and "
-                f"with it what it had added up. Make the call again with another client; checkpoint= would "
-                f"have kept what was done."
+                f"the Dask client of executor is {self.client.status}: its cluster is gone, and with it what "
+                f"it had added up. Make the call again with another client; with checkpoint= it goes on "
+                f"from the last save."
             )
 
     def wait(self, handles, seconds):
         if not handles:
             time.sleep(seconds)
             return []
-        try:
+        with suppress(distributed.TimeoutError, CANCELLED):  # each handle tells for itself
             distributed.wait(handles, timeout=seconds, return_when="FIRST_COMPLETED")
-        except (distributed.TimeoutError, CANCELLED):
-            pass  # each handle tells for itself
         self._require_connection()
         return [handle for handle in handles if handle.status != "pending"]
 

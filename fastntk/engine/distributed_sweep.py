@@ -16,22 +16,31 @@ from .workers_elsewhere import Broken, Lost, Unknown
 
 POLL_SECONDS = 0.2
 ATTEMPTS = 4  # of a range, before its failure is the caller's
-STALLED_SECONDS = 60.0  # how long a task may take without comment, if others have been faster
-COLLECT_SECONDS = 30.0  # how much work may be lost with the worker that holds the merged sums
+STALLED_SECONDS = 60.0  # a task that takes longer, and four times as long as others, is done elsewhere too
+COLLECT_SECONDS = 30.0  # how long sums may be on a worker, which may die, before they are fetched
 
 log = logging.getLogger("fastntk")
 
 
 class ExecutorWarning(UserWarning):
-    """Workers that were lost: what they had is done again, and the result is the same."""
+    """Workers of an executor that were lost: what they had is done again, and the result is the same.
+
+    Examples
+    --------
+    >>> import warnings, fastntk as fn
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", fn.ExecutorWarning)  # rather an exception than another try
+    ...     K = fn.ntk([[1.0]], network=fn.Network(width=1000, dim=1))
+    """
 
 
 class Piece(NamedTuple):
     """A task on its way, or sums that are finished, and the ranges in them."""
 
     ranges: list[tuple[int, int]]
-    since: float
+    since: float  # when the task was submitted
     is_merge: bool = False
+    age_from: float | None = None  # when the oldest of its sums was finished
 
     @property
     def neurons(self):
@@ -56,7 +65,7 @@ class DistributedSweep:
         self.neurons = self.told = 0  # added up so far, here or on workers; reported so far
         self.lost: list = []  # reasons
         self.has_workers, self.is_broken = True, False
-        self.begun = self.last_end = self.collected = time.monotonic()
+        self.begun = self.last_end = time.monotonic()
 
     def __enter__(self):
         return self.advance
@@ -93,20 +102,17 @@ class DistributedSweep:
             gaps = sums.gaps(self.problem.neurons.width)
             self.uncut = Uncut(gaps, exact, self.workers.count)
             self.begun = time.monotonic()
-        while self.uncut or self.running:
+        while True:
             self._submit(inputs)
             for handle in self.workers.wait(list(self.running), POLL_SECONDS):
                 self._end(handle, sums)
             self._look_after_the_slow(inputs)
-            now = time.monotonic()
-            if now >= min(deadline, self.collected + COLLECT_SECONDS):
-                self._collect(sums)
+            is_over = time.monotonic() >= deadline or not (self.uncut or self.running)
+            self._collect(sums, everything=is_over)
             self._warn()
             self._tell(report)
-            if now >= deadline:
+            if is_over:
                 return
-        self._collect(sums)
-        self._warn()
 
     # ------------------------------------------------------------------------------- tasks
     def _submit(self, inputs):
@@ -142,9 +148,10 @@ class DistributedSweep:
             if not self._twins(piece):
                 self._again(piece, error, was_finished=piece.is_merge)
             return
+        now = time.monotonic()
         if not piece.is_merge:
-            self.last_end = time.monotonic()
-            self.seconds.append(self.last_end - piece.since)
+            self.last_end = now
+            self.seconds.append(now - piece.since)
             self.neurons += piece.neurons
             for twin in self._twins(piece):
                 del self.running[twin]
@@ -152,11 +159,12 @@ class DistributedSweep:
         if not self.workers.merges:
             _add(sums, value, piece.ranges)
             return
-        self.finished[handle] = piece
-        if len(self.finished) > 1:
-            (left, a), (right, b) = [self.finished.popitem() for _ in range(2)]
-            both = self.workers.merge(left, right)
-            self.running[both] = Piece(a.ranges + b.ranges, time.monotonic(), is_merge=True)
+        self.finished[handle] = piece if piece.is_merge else piece._replace(age_from=now)
+        young = [one for one, theirs in self.finished.items() if now - theirs.age_from < COLLECT_SECONDS]
+        if len(young) > 1:
+            a, b = (self.finished.pop(one) for one in young[:2])
+            both = self.workers.merge(*young[:2])
+            self.running[both] = Piece(a.ranges + b.ranges, now, True, min(a.age_from, b.age_from))
 
     def _twins(self, piece):
         return [handle for handle, other in self.running.items() if other.ranges == piece.ranges]
@@ -186,9 +194,8 @@ class DistributedSweep:
             if self.has_workers:
                 warnings.warn("executor has no workers; waiting for some", ExecutorWarning, stacklevel=2)
         self.has_workers = has_workers
-        if not self.seconds:
-            return
-        patience = max(STALLED_SECONDS, 4 * statistics.median(self.seconds))
+        usual = 4 * statistics.median(self.seconds) if self.seconds else 10 * STALLED_SECONDS
+        patience = max(STALLED_SECONDS, usual)
         for handle, piece in list(self.running.items()):
             twins = self._twins(piece)
             if now - max((self.running[twin].since for twin in twins), default=now) < patience:
@@ -205,9 +212,12 @@ class DistributedSweep:
                 raise Broken(f"no answer for {ATTEMPTS * patience:.0f} s")
 
     # -------------------------------------------------------------------------------- sums
-    def _collect(self, sums):
-        """Bring finished sums here."""
+    def _collect(self, sums, everything):
+        """Bring finished sums here, or those of them that have been elsewhere for long."""
+        now = time.monotonic()
         for handle, piece in list(self.finished.items()):
+            if not everything and now - piece.age_from < COLLECT_SECONDS:
+                continue
             del self.finished[handle]
             try:
                 value = self.workers.fetch(handle)
@@ -215,7 +225,6 @@ class DistributedSweep:
                 self._again(piece, error, was_finished=True)
             else:
                 _add(sums, value, piece.ranges)
-        self.collected = time.monotonic()
 
     def _give_up(self, sums, error):
         """The rest is for this process: slower, but it ends."""

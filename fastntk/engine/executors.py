@@ -1,7 +1,7 @@
 """The workers of a concurrent.futures executor: threads here, or processes wherever it has them.
 
-Of an executor nothing is used but ``submit`` and the futures that it gives; how many workers it has is a hint,
-where it says so (``num_workers`` as in mpi4py, or as in the standard library).
+Of an executor nothing is used but ``submit`` and the futures that it gives.  How many workers it has is a
+hint, where there is one (``num_workers`` of mpi4py, ``_max_workers`` of the standard library).
 """
 
 import concurrent.futures

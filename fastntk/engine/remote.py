@@ -30,8 +30,8 @@ def run_task(task, problem=None):
     """The state of every accumulator after the range; None where the problem is not known here."""
     if task.version != _version.__version__:
         raise RuntimeError(
-            f"a worker of executor has fastntk {_version.__version__}, the caller {task.version}. Install one "
-            f"version everywhere."
+            f"a worker of executor has fastntk {_version.__version__}, the caller {task.version}. Install "
+            f"one version everywhere."
         )
     with held(task.token, task.problem if problem is None else problem) as known:
         if known is None:

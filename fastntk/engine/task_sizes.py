@@ -4,7 +4,8 @@ from collections import deque
 
 from .chunk import CHUNK
 
-SMALLEST = 16 * CHUNK  # neurons of a task: adding them up takes far longer than moving the sums
+# Neurons of a task, at least: adding them up takes far longer than moving the sums.
+SMALLEST, SMALLEST_EXACT = CHUNK, 16 * CHUNK
 TASKS_EACH = 2  # of what is left, for each worker: tasks shrink towards the end
 TASK_SECONDS = 10.0  # a longer one would lose more with its worker, and say less often how far it is
 
@@ -19,7 +20,7 @@ class Uncut:
         self.ranges = deque(ranges)
         self.returned: deque = deque()
         self.unit = 512 if exact else CHUNK
-        self.smallest = min(SMALLEST, -(-self._left // max(workers, 1)))
+        self.smallest = min(SMALLEST_EXACT if exact else SMALLEST, -(-self._left // max(workers, 1)))
 
     @property
     def _left(self):

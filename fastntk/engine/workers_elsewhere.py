@@ -58,7 +58,7 @@ class Workers(ABC):
         """A handle whose result is not wanted any more."""
         handle.cancel()
 
-    def close(self):
+    def close(self):  # noqa: B027
         """The end of a call that has failed: let go of everything."""
 
 
