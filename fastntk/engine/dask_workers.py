@@ -3,7 +3,6 @@
 import pkgutil
 import time
 import uuid
-from contextlib import suppress
 
 import distributed
 
@@ -12,6 +11,7 @@ from .workers_elsewhere import VERSION, Lost, Workers, require_version
 
 WORKERS_SECONDS = 60.0  # how long a cluster may take to have its first worker
 FETCH_SECONDS = 120.0  # how long a finished sum may take on its way here
+LOOK_SECONDS = 0.01  # how often ended tasks are looked for
 COUNT_SECONDS = 2.0  # how often the workers are counted
 
 CANCELLED = distributed.client.CancelledError  # of one future, and of several
@@ -30,9 +30,7 @@ class DaskWorkers(Workers):
 
     def __init__(self, client, threads=None):
         if client.asynchronous:
-            raise TypeError(
-                "executor is an asynchronous Dask client; make it without asynchronous=True."
-            )
+            raise TypeError("executor is an asynchronous Dask client; make it without asynchronous=True.")
         self.client, self.threads = client, threads or 1
         self.problem = self.sent = None
         self._count, self._counted = 0, float("-inf")
@@ -100,13 +98,13 @@ class DaskWorkers(Workers):
             )
 
     def wait(self, handles, seconds):
-        if not handles:
-            time.sleep(seconds)
-            return []
-        with suppress(distributed.TimeoutError, CANCELLED):  # each handle tells for itself
-            distributed.wait(handles, timeout=seconds, return_when="FIRST_COMPLETED")
-        self._require_connection()
-        return [handle for handle in handles if handle.status != "pending"]
+        until = time.monotonic() + seconds
+        while True:  # what is asked for is known here; distributed.wait raises, and keeps our frames
+            self._require_connection()
+            ended = [handle for handle in handles if handle.status != "pending"]
+            if ended or time.monotonic() >= until:
+                return ended
+            time.sleep(LOOK_SECONDS)
 
     def result(self, handle):
         """Nothing is brought here yet: a finished handle stands for its sums."""
@@ -120,9 +118,11 @@ class DaskWorkers(Workers):
         raise error
 
     def merge(self, left, right):
-        return self.client.submit(
-            remote.merged, left, right, key=f"fastntk-merge-{uuid.uuid4().hex}", pure=False, priority=1
-        )
+        key = f"fastntk-merge-{uuid.uuid4().hex}"
+        both = self.client.submit(remote.merged, left, right, key=key, pure=False, priority=1)
+        self.drop(left)  # the cluster keeps what the sum needs
+        self.drop(right)
+        return both
 
     def fetch(self, handle):
         try:
@@ -130,9 +130,13 @@ class DaskWorkers(Workers):
         except GONE as error:
             self._require_connection()
             raise Lost(f"{type(error).__name__}: {error}") from error
+        finally:
+            self.drop(handle)
 
     def drop(self, handle):
         handle.release()
 
     def close(self):
+        if self.sent is not None:
+            self.drop(self.sent)
         self.problem = self.sent = None

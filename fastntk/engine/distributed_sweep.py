@@ -72,8 +72,6 @@ class DistributedSweep:
 
     def __exit__(self, kind, error, traceback):
         self._drop_all()
-        if kind is not None:
-            self.workers.close()
 
     def _drop_all(self):
         for handle in [*self.running, *self.finished]:

@@ -56,8 +56,8 @@ class ExecutorWorkers(Workers):
             raise RuntimeError(f"executor takes no tasks: {error}.") from error
 
     def wait(self, handles, seconds):
-        first = concurrent.futures.FIRST_COMPLETED
-        return concurrent.futures.wait(handles, seconds, return_when=first).done
+        concurrent.futures.wait(handles, seconds, return_when=concurrent.futures.FIRST_COMPLETED)
+        return [handle for handle in handles if handle.done()]  # a pool shut down cancels without a sign
 
     def result(self, handle):
         try:

@@ -59,6 +59,13 @@ class Run:
         self._fraction = 0.0  # of the part at hand
 
     def __iter__(self):
+        try:
+            yield from self._finished_sums()
+        finally:
+            if self.executor is not None:
+                self.executor.close()
+
+    def _finished_sums(self):
         width = self.problem.neurons.width
         for number in range(self.first, len(self.parts)):
             part = self.parts[number]

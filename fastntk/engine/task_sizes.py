@@ -7,7 +7,7 @@ from .chunk import CHUNK
 # Neurons of a task, at least: adding them up takes far longer than moving the sums.
 SMALLEST, SMALLEST_EXACT = CHUNK, 16 * CHUNK
 TASKS_EACH = 2  # of what is left, for each worker: tasks shrink towards the end
-TASK_SECONDS = 10.0  # a longer one would lose more with its worker, and say less often how far it is
+TASK_SECONDS = 5.0  # a longer one would lose more with its worker, and say less often how far it is
 
 
 class Uncut:

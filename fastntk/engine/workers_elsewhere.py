@@ -59,7 +59,7 @@ class Workers(ABC):
         handle.cancel()
 
     def close(self):  # noqa: B027
-        """The end of a call that has failed: let go of everything."""
+        """The end of the call, successful or not: let go of everything."""
 
 
 def require_version(ask):

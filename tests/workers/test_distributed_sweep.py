@@ -79,7 +79,6 @@ def test_a_range_that_is_always_lost_is_an_error(toy):
     workers = ToyWorkers(toy.clock, plan)
     with pytest.raises(RuntimeError, match=r"neurons 0 to .* were lost 4 times .*: short of luck"):
         toy.sweep(workers)
-    assert workers.is_closed
     assert sum(handle.place == first[0] for handle in workers.handles) == 4
 
 
@@ -99,7 +98,6 @@ def test_what_a_task_raises_is_the_callers_at_once(toy, merges):
         toy.sweep(workers)
     assert caught.value is error
     assert toy.clock.now < 1002
-    assert workers.is_closed
     assert all(handle.is_dropped for handle in workers.handles if handle.fate is not error)
 
 
@@ -212,7 +210,6 @@ def test_progress_that_raises_leaves_nothing_behind(toy):
     workers = ToyWorkers(toy.clock, in_turn((1.0, None), after=(50.0, None)))
     with pytest.raises(KeyboardInterrupt):
         toy.sweep(workers, report=report)
-    assert workers.is_closed
     assert all(handle.is_dropped for handle in workers.handles[1:])
 
 

@@ -16,7 +16,7 @@ import fastntk as fn
 from fastntk import _version
 from fastntk.engine import distributed_sweep, held, remote, task_sizes
 from fastntk.engine.chunk import CHUNK
-from fastntk.engine.executors import ExecutorWorkers
+from fastntk.engine.executors import ThreadWorkers
 
 from .calls import CALLS, GIVEN, MASK, NETWORK, WIDTH, X, here, require_same
 from .unreliable import Unreliable
@@ -162,7 +162,9 @@ def test_workers_without_the_package():
     error = ModuleNotFoundError("No module named 'fastntk'")
     with (
         Unreliable(lambda executor: error) as executor,
-        pytest.raises(ImportError, match=rf"cannot import fastntk .*same version as here \({fn.__version__}\)"),
+        pytest.raises(
+            ImportError, match=rf"cannot import fastntk .*same version as here \({fn.__version__}\)"
+        ),
     ):
         fn.ntk(X, network=NETWORK, executor=executor)
 
@@ -225,8 +227,9 @@ def test_a_callback_that_raises_leaves_nothing_running(threads):
 
 
 @pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
-def test_ctrl_c(kind):
-    """Within two seconds, with nothing queued behind."""
+def test_ctrl_c(kind, monkeypatch):
+    """Within two seconds, with nothing queued behind but what had begun."""
+    monkeypatch.setattr(task_sizes, "TASK_SECONDS", 0.5)
     pressed = []
 
     def press():
@@ -242,8 +245,8 @@ def test_ctrl_c(kind):
             fn.ntk(rows, network=LONG, layers="both", executor=executor)
         assert time.monotonic() - pressed[0] < 2
         begun = time.monotonic()
-        require_same("hidden", executor)  # behind the tasks that had begun
-        assert time.monotonic() - begun < 25
+        require_same("hidden", executor)
+        assert time.monotonic() - begun < 10
 
 
 # --------------------------------------------------------------------------------- kills
@@ -257,7 +260,10 @@ def test_a_killed_process():
                 killed.append(next(iter(executor._processes)))
                 os.kill(killed[0], signal.SIGKILL)
 
-        with pytest.warns(fn.ExecutorWarning, match=r"executor has failed .*are done in this process"):
+        with (
+            pytest.warns(fn.ExecutorWarning, match=r"a worker was lost \(BrokenProcessPool"),
+            pytest.warns(fn.ExecutorWarning, match=r"executor has failed .*are done in this process"),
+        ):
             K = fn.ntk(X, network=network, executor=executor, progress=kill)
         np.testing.assert_array_equal(K, expected)
         with pytest.warns(fn.ExecutorWarning):
@@ -294,7 +300,7 @@ class Barely(Executor):
 
 def test_nothing_but_submit_is_needed():
     require_same("both, two draws", Barely())
-    assert ExecutorWorkers(Barely()).count >= 1
+    assert ThreadWorkers(Barely()).count >= 1
 
 
 def test_tiles_into_a_file(processes, tmp_path):
@@ -318,7 +324,7 @@ def test_a_checkpoint_beside_an_executor(threads, tmp_path, monkeypatch, layers)
     monkeypatch.setattr("fastntk.engine.checkpoint.FIRST_SECONDS", 0.05)
     monkeypatch.setattr("fastntk.engine.checkpoint.COST_FACTOR", 0)
     monkeypatch.setattr(distributed_sweep, "POLL_SECONDS", 0.02)
-    network = fn.Network(4 * 10**6 if layers == "hidden" else 10**6, 7)
+    network = fn.Network(3 * 10**7 if layers == "hidden" else 5 * 10**6, 7)
     expected = fn.ntk(X, network=network, layers=layers)
     first = []
     with Unreliable() as other:

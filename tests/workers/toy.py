@@ -71,7 +71,7 @@ class ToyWorkers(Workers):
 
     def __init__(self, clock, plan, count=3, merges=False):
         self.clock, self.plan, self.merges = clock, plan, merges
-        self.handles, self.workers, self.is_closed = [], count, False
+        self.handles, self.workers = [], count
         self.started, self.broken = 0, None
         self.watch = lambda: None  # called at every wait
 
@@ -117,9 +117,6 @@ class ToyWorkers(Workers):
 
     def drop(self, handle):
         handle.is_dropped = True
-
-    def close(self):
-        self.is_closed = True
 
 
 class Toy:
