@@ -17,6 +17,7 @@ gradients.py       figures: gradient products against NumPy
 against_torch.py   figures: training steps against PyTorch on the CPU
 closed_forms.py    figures: expected kernel and expected loss under masks, against the peak and SciPy
 against_peak.py    figures: single compiled kernels against the machine's limits and NumKong
+workers.py         figures: a Dask cluster against threads, on the same cores
 processes.py       figures that need fresh processes: memory, import, compile time, AVX2
 hardware.py        the machine and the versions, for the record
 table.py           results to README

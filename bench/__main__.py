@@ -5,11 +5,20 @@ import json
 import sys
 from pathlib import Path
 
-from . import against_numpy, against_peak, against_torch, closed_forms, gradients, hardware, processes
+from . import (
+    against_numpy,
+    against_peak,
+    against_torch,
+    closed_forms,
+    gradients,
+    hardware,
+    processes,
+    workers,
+)
 from .interleave import two_cores
 
 RESULTS = Path(__file__).parent / "results"
-MODULES = (against_numpy, gradients, against_torch, closed_forms, against_peak, processes)
+MODULES = (against_numpy, gradients, against_torch, closed_forms, against_peak, processes, workers)
 FIGURES = {figure.__name__: figure for module in MODULES for figure in module.FIGURES}
 
 

@@ -80,12 +80,14 @@ def test_threads_of_a_task(processes):
 
 def test_progress(threads, processes):
     for executor in (threads, processes):
-        reports = []
-        fn.ntk(
-            X, network=NETWORK, draws=2, executor=executor, progress=lambda *report: reports.append(report)
-        )
-        done, totals = zip(*reports, strict=True)
-        assert set(totals) == {2 * WIDTH}
+        done, totals = [], set()
+
+        def progress(neurons, total, done=done, totals=totals):
+            done.append(neurons)
+            totals.add(total)
+
+        fn.ntk(X, network=NETWORK, draws=2, executor=executor, progress=progress)
+        assert totals == {2 * WIDTH}
         assert list(done) == sorted(done)
         assert done[-1] == 2 * WIDTH
         assert len(set(done)) > 5
@@ -207,7 +209,7 @@ def test_an_exception_of_a_task_is_the_callers_at_once():
     error = Ours("as it was")
     with (
         Unreliable(lambda executor: error if executor.begun == 4 else "run") as executor,
-        pytest.raises(Ours, match="^as it was$") as caught,
+        pytest.raises(Ours, match=r"^as it was$") as caught,
     ):
         fn.ntk(X, network=LONG, executor=executor)
     assert caught.value is error

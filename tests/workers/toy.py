@@ -107,7 +107,7 @@ class ToyWorkers(Workers):
         return handle if self.merges else handle.value
 
     def merge(self, left, right):
-        assert not (left.is_dropped or right.is_dropped)
+        assert not any(handle.is_dropped for handle in (left, right))
         return self._handle(remote.merged(left.value, right.value), "merge")
 
     def fetch(self, handle):
@@ -153,7 +153,7 @@ class Toy:
                 advance([], sums, tell, self.clock.now + every)
         assert (sums.accumulators[0].times == 1).all()
         assert sum(reports) == width
-        assert not (sweep.running or sweep.finished)
+        assert sweep.running == sweep.finished == {}
         return sums
 
 

@@ -1,4 +1,4 @@
-"""An executor that is no pool: processes are simulated in one thread, so that what becomes of tasks is a plan."""
+"""An executor whose processes are simulated in one thread, so that what becomes of tasks is a plan."""
 
 import pickle
 import random
@@ -9,7 +9,7 @@ from fastntk.engine import held
 
 
 class Unreliable(Executor):
-    """Tasks and results travel as bytes between the caller and so many workers, each with a memory of its own.
+    """Tasks and results travel as bytes to so many workers and back; each has a memory of its own.
 
     ``fate(executor)`` gives, for each task in turn, one of
 
