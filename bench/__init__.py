@@ -19,6 +19,7 @@ closed_forms.py    figures: expected kernel and expected loss under masks, again
 operators.py       figures: products with the kernel without the matrix, against forming it
 against_peak.py    figures: single compiled kernels against the machine's limits and NumKong
 long_runs.py       figures: kernels larger than the memory, 10^9 neurons, checkpoints
+workers.py         figures: a Dask cluster against threads, on the same cores
 processes.py       figures that need fresh processes: memory, import, compile time, AVX2
 cost_model.py      how long kernels take: a fit, and what it says of larger ones
 hardware.py        the machine and the versions, for the record

@@ -15,6 +15,7 @@ from . import (
     long_runs,
     operators,
     processes,
+    workers,
 )
 from .interleave import two_cores
 
@@ -28,6 +29,7 @@ MODULES = (
     against_peak,
     processes,
     long_runs,
+    workers,
 )
 FIGURES = {figure.__name__: figure for module in MODULES for figure in module.FIGURES}
 

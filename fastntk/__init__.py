@@ -43,6 +43,7 @@ _HOME = {
     "KernelRegime": "regime",
     "certify": "certificate",
     "Certificate": "certificate",
+    "ExecutorWarning": "engine.distributed_sweep",
     "train": "training",
     "TrainingWarning": "training",
     "TrainingInterrupted": "training",

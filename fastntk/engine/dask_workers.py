@@ -1,22 +1,25 @@
 """The workers of a Dask cluster: the problem is sent once, sums are merged where they are."""
 
-import importlib.metadata
+import pkgutil
 import time
 import uuid
 
 import distributed
 
 from . import remote
-from .executors import Broken, Lost, Workers, require_version
+from .workers_elsewhere import VERSION, Lost, Workers, require_version
 
 WORKERS_SECONDS = 60.0  # how long a cluster may take to have its first worker
 FETCH_SECONDS = 120.0  # how long a finished sum may take on its way here
+LOOK_SECONDS = 0.01  # how often ended tasks are looked for
+COUNT_SECONDS = 2.0  # how often the workers are counted
 
+CANCELLED = distributed.client.CancelledError  # of one future, and of several
 GONE = (
     distributed.scheduler.KilledWorker,
-    distributed.client.FutureCancelledError,
-    distributed.core.CommClosedError,
+    CANCELLED,
     distributed.TimeoutError,
+    distributed.core.CommClosedError,
 )
 
 
@@ -26,18 +29,25 @@ class DaskWorkers(Workers):
     merges = True
 
     def __init__(self, client, threads=None):
+        if client.asynchronous:
+            raise TypeError("executor is an asynchronous Dask client; make it without asynchronous=True.")
         self.client, self.threads = client, threads or 1
         self.problem = self.sent = None
+        self._count, self._counted = 0, float("-inf")
 
     @property
     def count(self):
-        return max(sum(self.client.nthreads().values()), 1)
+        if time.monotonic() > self._counted + COUNT_SECONDS:
+            self._require_connection()
+            self._count, self._counted = sum(self.client.nthreads().values()), time.monotonic()
+        return self._count
 
     def start(self, problem):
         if self.problem is problem:
             return
+        self._require_connection()
         self._wait_for_workers()
-        require_version(self.client.submit(importlib.metadata.version, "fastntk", pure=False).result)
+        require_version(self.client.submit(pkgutil.resolve_name, VERSION, pure=False).result)
         self.problem, self.token = problem, uuid.uuid4().hex
         self._send()
 
@@ -51,65 +61,82 @@ class DaskWorkers(Workers):
             ) from None
 
     def _send(self):
-        """Once to every worker there is; those that join later get it from these."""
+        """Once to the cluster, which gives it to every worker; those that join later get it from these."""
         [self.sent] = self.client.scatter([self.problem], broadcast=True, hash=False)
 
-    def submit(self, part, inputs, first, count, avoid=None):
-        task = remote.Task(self.token, None, part, first, count, self.threads)
-        self._require_running()
-        if self.sent.status in ("cancelled", "lost", "error"):
+    def submit(self, part, inputs, first, count, avoid=()):
+        self._require_connection()
+        if self.sent.status != "finished":  # lost with the last worker that had it, or in a restart
+            self._wait_for_workers()
             self._send()
-        others = None if avoid is None else self._others(avoid)
+        others = self._others(avoid) if avoid else None
         return self.client.submit(
             remote.run_task,
-            task,
+            remote.Task(self.token, None, part, first, count, self.threads),
             self.sent,
-            key=f"fastntk-{first}-{uuid.uuid4().hex}",
+            key=f"fastntk-{uuid.uuid4().hex}",
             pure=False,
             workers=others,
             allow_other_workers=bool(others),
         )
 
-    def _others(self, handle):
-        """The workers that are not running a task, or None (any) where it is on all."""
-        busy = {worker for worker, keys in self.client.processing().items() if handle.key in keys}
+    def _others(self, handles):
+        """The workers that do not have one of these tasks, or None (any) where all do."""
+        keys = {handle.key for handle in handles}
+        busy = {worker for worker, tasks in self.client.processing().items() if keys & set(tasks)}
         return [worker for worker in self.client.nthreads() if worker not in busy] or None
 
-    def _require_running(self):
+    def _require_connection(self):
+        """Wait while the client connects again."""
+        while self.client.status == "connecting":
+            time.sleep(0.1)
         if self.client.status != "running":
-            raise Broken(f"the Dask client is {self.client.status}")
+            raise RuntimeError(
+                f"the Dask client of executor is {self.client.status}: its cluster is gone, and with it what "
+                f"it had added up. Make the call again with another client; with checkpoint= it goes on "
+                f"from the last save."
+            )
 
     def wait(self, handles, seconds):
-        if not handles:
-            time.sleep(seconds)
-            return []
-        try:
-            distributed.wait(handles, timeout=seconds, return_when="FIRST_COMPLETED")
-        except distributed.TimeoutError:
-            self._require_running()
-        return [handle for handle in handles if handle.status != "pending"]
+        until = time.monotonic() + seconds
+        while True:  # what is asked for is known here; distributed.wait raises, and keeps our frames
+            self._require_connection()
+            ended = [handle for handle in handles if handle.status != "pending"]
+            if ended or time.monotonic() >= until:
+                return ended
+            time.sleep(LOOK_SECONDS)
 
     def result(self, handle):
         """Nothing is brought here yet: a finished handle stands for its sums."""
         if handle.status == "finished":
             return handle
-        if handle.status == "error":
-            error = handle.exception()
-            if not isinstance(error, GONE):
-                raise error
+        if handle.status != "error":
+            raise Lost(f"its result is {handle.status}")
+        error = handle.exception()
+        if isinstance(error, GONE):
             raise Lost(f"{type(error).__name__}: {error}")
-        raise Lost(f"its result is {handle.status}")
+        raise error
 
     def merge(self, left, right):
-        return self.client.submit(
-            remote.merged, left, right, key=f"fastntk-merge-{uuid.uuid4().hex}", pure=False
-        )
+        key = f"fastntk-merge-{uuid.uuid4().hex}"
+        both = self.client.submit(remote.merged, left, right, key=key, pure=False, priority=1)
+        self.drop(left)  # the cluster keeps what the sum needs
+        self.drop(right)
+        return both
 
     def fetch(self, handle):
         try:
             return handle.result(timeout=FETCH_SECONDS)
         except GONE as error:
+            self._require_connection()
             raise Lost(f"{type(error).__name__}: {error}") from error
+        finally:
+            self.drop(handle)
 
     def drop(self, handle):
         handle.release()
+
+    def close(self):
+        if self.sent is not None:
+            self.drop(self.sent)
+        self.problem = self.sent = None

@@ -32,7 +32,8 @@ class KernelMatrix:
 
     def __init__(self, problem, shape, draws, formula, options, executor=None):
         self.problem, self.shape, self.draws = problem, shape, draws
-        self.formula, self.options, self.executor = formula, options, executor
+        self.formula, self.executor = formula, executor
+        self.options = options if executor is None else options._replace(threads=None)  # they are a task's
         self.symmetric = len(problem.sides) == 1
 
     def state_bytes(self, rows, columns):

@@ -32,6 +32,10 @@ class Neurons:
         """The same neurons with other output weights, (m, q) float64: ``OutputSums`` of a tangent."""
         return Neurons(self.width, self.dim, self.seed, self.scale, self.given_weights, output_weights)
 
+    def __getstate__(self):
+        """What travels to workers: the given arrays once."""
+        return {name: value for name, value in vars(self).items() if name != "kernel_weights"}
+
     @cached_property
     def kernel_weights(self):
         """What the forward kernel takes for weights: no rows means virtual ones.

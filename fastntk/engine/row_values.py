@@ -14,6 +14,8 @@ def row_values(problem, values, draws, finish, options, checkpoint=None, executo
     be (rows,) or (rows, values).
     """
     n = len(problem.sides[0].X)
+    if executor is not None:
+        options = options._replace(threads=None)  # they are a task's
     plan = plan_sums(
         problem.neurons, problem.quantities, n, None, options, values=values, result_bytes=40 * n * values
     )

@@ -2,8 +2,10 @@
 
 import math
 import time
+from contextlib import nullcontext
 
 from ..kernels import load
+from .distributed_sweep import DistributedSweep
 from .patterns import names_of
 from .sweep import Sums, sweep
 
@@ -27,7 +29,7 @@ class Run:
         progress(done, total) in neurons times draws, each part in proportion to its share of the entries.
     checkpoint : Checkpoint or None
         Goes on where it stands, and is saved when due.
-    executor : an ``executors.Workers`` or None
+    executor : Workers or None
     kept : dict of arrays
         What the caller adds up over the parts: saved and restored with the sums.
     before_save : callable or None
@@ -61,6 +63,13 @@ class Run:
         self._fraction = 0.0  # of the part at hand
 
     def __iter__(self):
+        try:
+            yield from self._finished_sums()
+        finally:
+            if self.executor is not None:
+                self.executor.close()
+
+    def _finished_sums(self):
         width = self.problem.neurons.width
         for number in range(self.first, len(self.parts)):
             part = self.parts[number]
@@ -70,17 +79,23 @@ class Run:
                     side.store, side.name = self.store, name
             sums = self._start(inputs)
             self._fraction = sum(count for _, count in sums.covered) / width
-            advance = self._local if self.executor is None else self.executor.begin(self.problem, part)
-            while sums.gaps(width) or sums.accumulators is None:
-                deadline = math.inf if self.checkpoint is None else self.checkpoint.deadline
-                advance(inputs, sums, lambda count, number=number: self._report(number, count), deadline)
-                if self.checkpoint is not None and sums.gaps(width):
-                    self._save(number, sums, since=min(deadline, time.monotonic()))
+            with self._sweep(part) as advance:
+                while sums.gaps(width) or sums.accumulators is None:
+                    deadline = math.inf if self.checkpoint is None else self.checkpoint.deadline
+                    advance(inputs, sums, lambda count, number=number: self._report(number, count), deadline)
+                    if self.checkpoint is not None and sums.gaps(width):
+                        self._save(number, sums, since=min(deadline, time.monotonic()))
             self._before += self._shares[number]
             yield part, inputs, sums
             sums.accumulators = None
             if self._is_worth_a_save(number + 1):
                 self._save(number + 1, None)
+
+    def _sweep(self, part):
+        """A context that gives what adds to the sums of a part."""
+        if self.executor is None:
+            return nullcontext(self._local)
+        return DistributedSweep(self.executor, self.problem, part)
 
     def _local(self, inputs, sums, report, deadline):
         def make():
