@@ -5,6 +5,8 @@ import argparse
 from ..datasets import BUILT_IN, PREPROCESSINGS
 from ..validation import as_seed
 
+MASKS = ("gaussian", "additive", "lognormal", "bernoulli", "none")
+
 
 def add_data(parser, target_help):
     """--data, --target and --preprocess, whose defaults the command sets.  Returns their group."""
@@ -26,6 +28,27 @@ def add_data(parser, target_help):
         help="unit (default): rows of norm 1; standardize: features of mean 0 and variance 1, then unit",
     )
     return data
+
+
+def add_mask(group):
+    """--mask and the options of its strength, whose defaults the command sets."""
+    group.add_argument(
+        "--mask",
+        choices=MASKS,
+        help="what an input entry x becomes: x c with c normal (gaussian, the default) or lognormal of mean "
+        "1, x plus noise (additive), x/keep or 0 (bernoulli), or x (none)",
+    )
+    group.add_argument(
+        "--kappa",
+        type=float,
+        help="strength of a gaussian or lognormal mask: standard deviation of c, or of log c (default 0.2)",
+    )
+    group.add_argument(
+        "--tau", type=float, help="strength of an additive mask: standard deviation (default 0.02)"
+    )
+    group.add_argument(
+        "--keep", type=float, help="probability that a bernoulli mask keeps an entry (default 0.9)"
+    )
 
 
 def add_machine(parser):
