@@ -52,7 +52,7 @@ def add_mask(group):
 
 
 def add_machine(parser):
-    """--threads and --memory-limit."""
+    """--threads and --memory-limit.  Returns their group."""
     machine = parser.add_argument_group("machine")
     machine.add_argument(
         "--threads",
@@ -68,17 +68,16 @@ def add_machine(parser):
         metavar="SIZE",
         help="such as 4G or 500M (default: what is available)",
     )
+    return machine
 
 
-def add_results(parser, folder):
+def add_results(
+    parser, name, *, metavar="DIR", makes="the folder to make", replaces="a folder of earlier results"
+):
     """--output, --force and --quiet.  Returns their group."""
     results = parser.add_argument_group("results")
-    results.add_argument(
-        "--output", default=folder, metavar="DIR", help=f"the folder to make (default {folder})"
-    )
-    results.add_argument(
-        "--force", action="store_true", default=False, help="replace a folder of earlier results"
-    )
+    results.add_argument("--output", default=name, metavar=metavar, help=f"{makes} (default {name})")
+    results.add_argument("--force", action="store_true", default=False, help=f"replace {replaces}")
     results.add_argument("--quiet", action="store_true", default=False, help="show no progress")
     return results
 
