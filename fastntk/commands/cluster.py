@@ -23,8 +23,9 @@ def connected(address):
     except ImportError as error:
         raise InputError(f"--scheduler needs Dask: {INSTALL_HINT}") from error
     try:
-        client = distributed.Client(address, timeout=SECONDS, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:  # nobody answers, or no address
+        distributed.comm.resolve_address(address)  # a client of what is no address would hang at its end
+        client = distributed.Client(address, timeout=SECONDS)
+    except (OSError, ValueError) as error:  # nobody answers, or no address
         raise InputError(
             f"--scheduler {address}: no Dask scheduler answers there ({error}). Give the address that "
             "`dask scheduler` prints, such as tcp://10.0.0.1:8786."
@@ -32,5 +33,6 @@ def connected(address):
     with client:
         try:
             yield client
-        except (RuntimeError, ImportError) as error:  # no worker, other versions, or lost again and again
-            raise ClusterError(error) from error
+        # No worker, workers of another version or lost again and again, no scheduler any more.
+        except (RuntimeError, ImportError, distributed.core.CommClosedError) as error:
+            raise ClusterError(f"--scheduler {address}: {error}") from error

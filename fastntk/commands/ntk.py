@@ -144,7 +144,8 @@ def _run(options):
         kept = _kept(options, kernel)
         raise EndedEarly(f"interrupted; {kept}", terminated() or INTERRUPTED) from None
     except (OSError, ClusterError) as error:  # such as a disk that has filled up
-        raise EndedEarly(f"{error}; {_kept(options, kernel)}", FAILED) from error
+        failure = str(error).removesuffix(".")
+        raise EndedEarly(f"{failure}; {_kept(options, kernel)}", FAILED) from error
     print(_as_text(options, settings, dataset, kernel, eigenvalues))
     files = f"{options.output}, {kernel_file.picture_path(options.output)}"
     print(f"\n{time.perf_counter() - begun:.0f} s; kernel and picture: {files}")
