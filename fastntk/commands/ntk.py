@@ -166,7 +166,7 @@ def _kept(options, kernel):
 
 def _as_text(options, settings, dataset, kernel, eigenvalues):
     """What is printed in the end."""
-    from ..study import table
+    from ..engine.plan import describe_bytes
     from ..study.kernel_file import short
     from ..study.mask_options import mask_text
 
@@ -181,7 +181,7 @@ def _as_text(options, settings, dataset, kernel, eigenvalues):
     lines = [
         f"{options.data}: {n:,} rows, {d:,} features",
         f"{settings.width:,} neurons, {masks}{layers}, {seeds}",
-        f"{n:,} x {n:,} float64, {table.number(8 * n * n / 1e6, 3)} MB",
+        f"{n:,} x {n:,} float64, {describe_bytes(8 * n * n)}",
     ]
     if eigenvalues is not None:
         lines.append(f"eigenvalues from {eigenvalues[0]:.3g} to {eigenvalues[-1]:.3g}")
