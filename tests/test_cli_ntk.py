@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import warnings
 
 import numpy as np
 import pytest
@@ -370,11 +369,8 @@ def dask():
     """The address of a scheduler in this process, with a worker."""
     distributed = pytest.importorskip("distributed")
     options = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": ":0"}
-    with warnings.catch_warnings():
-        # Of a worker in this process: what it has not closed yet when it is told to go.
-        warnings.simplefilter("ignore", ResourceWarning)
-        with distributed.LocalCluster(**options, protocol="tcp://") as here:
-            yield here.scheduler_address
+    with distributed.LocalCluster(**options, protocol="tcp://") as here:
+        yield here.scheduler_address
 
 
 def test_on_the_workers_of_a_scheduler(capsys, dask, no_picture):
