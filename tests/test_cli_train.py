@@ -13,7 +13,8 @@ import pytest
 
 import fastntk as fn
 from fastntk import cli
-from fastntk.study import settings, watched
+from fastntk.commands import arguments
+from fastntk.study import mask_options, settings, watched
 from fastntk.study.task import Task
 
 from .train_command import draw_nothing, history, record, train
@@ -595,9 +596,7 @@ def test_help_names_every_setting_and_its_default(capsys):
 
 
 def test_the_masks_of_the_help_are_those_there_are():
-    from fastntk.commands import train as command
-
-    assert set(settings.MASKS) == set(command.MASKS)
+    assert set(mask_options.MASKS) == set(arguments.MASKS)
 
 
 def test_how_often_is_recorded_unless_it_is_told():

@@ -5,6 +5,8 @@ import argparse
 from ..datasets import BUILT_IN, PREPROCESSINGS
 from ..validation import as_seed
 
+MASKS = ("gaussian", "additive", "lognormal", "bernoulli", "none")
+
 
 def add_data(parser, target_help):
     """--data, --target and --preprocess, whose defaults the command sets.  Returns their group."""
@@ -28,8 +30,29 @@ def add_data(parser, target_help):
     return data
 
 
+def add_mask(group):
+    """--mask and the options of its strength, whose defaults the command sets."""
+    group.add_argument(
+        "--mask",
+        choices=MASKS,
+        help="what an input entry x becomes: x c with c normal (gaussian, the default) or lognormal of mean "
+        "1, x plus noise (additive), x/keep or 0 (bernoulli), or x (none)",
+    )
+    group.add_argument(
+        "--kappa",
+        type=float,
+        help="strength of a gaussian or lognormal mask: standard deviation of c, or of log c (default 0.2)",
+    )
+    group.add_argument(
+        "--tau", type=float, help="strength of an additive mask: standard deviation (default 0.02)"
+    )
+    group.add_argument(
+        "--keep", type=float, help="probability that a bernoulli mask keeps an entry (default 0.9)"
+    )
+
+
 def add_machine(parser):
-    """--threads and --memory-limit."""
+    """--threads and --memory-limit.  Returns their group."""
     machine = parser.add_argument_group("machine")
     machine.add_argument(
         "--threads",
@@ -45,17 +68,16 @@ def add_machine(parser):
         metavar="SIZE",
         help="such as 4G or 500M (default: what is available)",
     )
+    return machine
 
 
-def add_results(parser, folder):
+def add_results(
+    parser, name, *, metavar="DIR", makes="the folder to make", replaces="a folder of earlier results"
+):
     """--output, --force and --quiet.  Returns their group."""
     results = parser.add_argument_group("results")
-    results.add_argument(
-        "--output", default=folder, metavar="DIR", help=f"the folder to make (default {folder})"
-    )
-    results.add_argument(
-        "--force", action="store_true", default=False, help="replace a folder of earlier results"
-    )
+    results.add_argument("--output", default=name, metavar=metavar, help=f"{makes} (default {name})")
+    results.add_argument("--force", action="store_true", default=False, help=f"replace {replaces}")
     results.add_argument("--quiet", action="store_true", default=False, help="show no progress")
     return results
 

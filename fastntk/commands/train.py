@@ -17,7 +17,6 @@ from .terminal import (
 )
 
 FOLDER = "fastntk-train"
-MASKS = ("gaussian", "additive", "lognormal", "bernoulli", "none")
 DIVERGED = 3  # exit status
 NOT_SETTINGS = {
     "run",
@@ -75,23 +74,7 @@ def _add_network(train):
     network.add_argument(
         "--width", type=arguments.width, metavar="M", help="number of hidden neurons (default 4096)"
     )
-    network.add_argument(
-        "--mask",
-        choices=MASKS,
-        help="what an input entry x becomes: x c with c normal (gaussian, the default) or lognormal of mean "
-        "1, x plus noise (additive), x/keep or 0 (bernoulli), or x (none)",
-    )
-    network.add_argument(
-        "--kappa",
-        type=float,
-        help="strength of a gaussian or lognormal mask: standard deviation of c, or of log c (default 0.2)",
-    )
-    network.add_argument(
-        "--tau", type=float, help="strength of an additive mask: standard deviation (default 0.02)"
-    )
-    network.add_argument(
-        "--keep", type=float, help="probability that a bernoulli mask keeps an entry (default 0.9)"
-    )
+    arguments.add_mask(network)
     network.add_argument(
         "--seed", type=int, help="of weights, masks, batches and the rows held out (default 0)"
     )
@@ -224,7 +207,7 @@ def _folder(options):
 def _as_text(watched):
     """What is printed in the end."""
     from ..study import scores, table
-    from ..study.training_page import mask_text
+    from ..study.mask_options import mask_text
 
     task, settings, run = watched.task, watched.settings, watched.run
     kind = f"{task.classes} classes" if task.classes else "one quantity"
@@ -232,7 +215,7 @@ def _as_text(watched):
     step_size = table.number(run.step_size, 3)
     lines = [
         f"{settings.data}: {split}, {task.X.shape[1]:,} features, {kind}",
-        f"{settings.width:,} neurons, {mask_text(settings)}, seed {settings.seed}",
+        f"{settings.width:,} neurons, {mask_text(settings.mask, settings.strength)}, seed {settings.seed}",
         f"{run.steps_done:,} steps of size {step_size}",
     ]
     if watched.scores:

@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
-from .style import INK, SIZE, finish, plain_log_ticks, short_count, title
+from .style import INK, SIZE, finish, finish_bar, finish_heat_map, plain_log_ticks, short_count, title
 
 MARKERS = "osD^vPX*"
 MOST_COLUMNS = 5  # heat maps side by side; of more mask strengths some are shown
@@ -127,12 +127,10 @@ def kernel_figure(pictures):
         for axes, image in zip(axes_row, images, strict=True):
             place = {"extent": (0, len(image), len(image), 0), "interpolation": "nearest"}
             drawn = axes.imshow(image, cmap=colours, vmin=low, vmax=high, **place)
-            _frame(axes, pictures.edges)
+            finish_heat_map(axes, pictures.edges)
         axes_row[0].set_yticks(places, names)
         bar = figure.colorbar(drawn, ax=axes_row.tolist(), shrink=0.85, pad=0.01, extend="both")
-        bar.set_label(label, color=INK, fontsize=SIZE)
-        bar.ax.tick_params(colors=INK, labelsize=SIZE - 1)
-        bar.outline.set_visible(False)
+        finish_bar(bar, label)
     for axes in grid[1]:
         axes.set_xticks(places, names, rotation=90 * upright)
     return figure
@@ -216,15 +214,3 @@ def _width_axis(axes, study):
         axes.xaxis.set_major_locator(FixedLocator(study.widths))
         axes.xaxis.set_major_formatter(FixedFormatter([short_count(width) for width in study.widths]))
         axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _frame(axes, edges):
-    """A heat map without ticks and frame, with thin lines between classes."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.tick_params(length=0, colors=INK, labelsize=SIZE - 2)
-    for edge in edges:
-        axes.axhline(edge, color="white", lw=0.4, alpha=0.6)
-        axes.axvline(edge, color="white", lw=0.4, alpha=0.6)
-    for spine in axes.spines.values():
-        spine.set_visible(False)

@@ -48,6 +48,25 @@ def finish(axes, grid="both"):
         axes.spines[side].set_color(FAINT)
 
 
+def finish_heat_map(axes, edges):
+    """No ticks and no frame, and thin lines between classes."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.tick_params(length=0, colors=INK, labelsize=SIZE - 2)
+    for edge in edges:
+        axes.axhline(edge, color="white", lw=0.4, alpha=0.6)
+        axes.axvline(edge, color="white", lw=0.4, alpha=0.6)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def finish_bar(bar, label):
+    """The colours of a heat map, as a bar beside it."""
+    bar.set_label(label, color=INK, fontsize=SIZE)
+    bar.ax.tick_params(colors=INK, labelsize=SIZE - 1)
+    bar.outline.set_visible(False)
+
+
 def shades(count):
     """Colours of mask strengths, dark to light as they grow."""
     return mpl.colormaps["plasma"](np.linspace(0.0, 0.86, count) if count > 1 else [0.25])

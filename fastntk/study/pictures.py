@@ -1,9 +1,10 @@
 """Kernels reduced to heat maps, as they come by: a matrix of any size becomes a few hundred pixels."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
+
+from .sorted_pixels import SortedPixels
 
 PIXELS = 300
 
@@ -57,18 +58,17 @@ class Pictures:
     def __init__(self, dataset, width):
         self.width = width
         self.kappas, self.kernels, self.differences = [], [], []
-        self._order = dataset.order()
-        n = len(self._order)
-        self._starts = np.unique(np.linspace(0, n, min(n, PIXELS) + 1).astype(int)[:-1])
-        self.ticks, self.edges = _axis(dataset, self._order, len(self._starts) / n)
+        self._pixels = SortedPixels(dataset, PIXELS)
+        self.ticks, self.edges = self._pixels.ticks, self._pixels.edges
         self.target_name = dataset.target_name
 
     def add(self, kappa, width, kernel, limit):
         """The callback ``each_kernel`` of :func:`width_study`."""
         if width == self.width:
             self.kappas.append(kappa)
-            self.kernels.append(self._shrunk(kernel))
-            self.differences.append(self._shrunk(kernel) - self._shrunk(limit))
+            picture = self._pixels.shrunk(kernel)
+            self.kernels.append(picture)
+            self.differences.append(picture - self._pixels.shrunk(limit))
 
     def finished(self):
         """What has been collected, as :class:`KernelPictures`."""
@@ -81,34 +81,3 @@ class Pictures:
             tick_names=tuple(name for _, name in self.ticks),
             edges=np.array(self.edges, float),
         )
-
-    def _shrunk(self, matrix):
-        counts = np.diff([*self._starts, len(self._order)])
-        sums = np.empty((len(counts), len(self._order)))
-        for i, (start, count) in enumerate(zip(self._starts, counts, strict=True)):  # no sorted copy
-            sums[i] = matrix[self._order[start : start + count]].sum(axis=0)
-        sums = np.add.reduceat(sums[:, self._order], self._starts, axis=1)
-        return sums / np.outer(counts, counts)
-
-
-def _short(text, length=14):
-    """A text that fits beside a picture."""
-    return text if len(text) <= length else text[: length - 1] + "\N{HORIZONTAL ELLIPSIS}"
-
-
-def _axis(dataset, order, pixels_per_row):
-    """Tick labels and class boundaries of the sorted rows."""
-    n = len(order)
-    if dataset.target is None:
-        return [(row * pixels_per_row, f"{row}") for row in np.linspace(0, n - 1, 4).astype(int)], []
-    target = dataset.target[order]
-    if dataset.class_names is None:
-        places = np.linspace(0, n - 1, 5).astype(int)
-        return [((row + 0.5) * pixels_per_row, f"{target[row]:.4g}") for row in places], []
-    starts = np.flatnonzero(np.diff(target)) + 1
-    bounds = [0, *starts.tolist(), n]
-    middles = [(a + b) / 2 * pixels_per_row for a, b in pairwise(bounds)]
-    names = [_short(dataset.class_names[target[a]]) for a in bounds[:-1]]
-    if len(names) > 20:  # free text with many values: no room to write them
-        return [], []
-    return list(zip(middles, names, strict=True)), [start * pixels_per_row for start in starts.tolist()]

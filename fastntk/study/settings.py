@@ -2,18 +2,9 @@
 
 from dataclasses import dataclass
 
-from .. import masks
 from ..descent import REGULARISERS
+from .mask_options import MASKS, STRENGTHS, MaskOptionError, make_mask, strength_of
 
-# The masks by name: the distribution, the option that is its strength, and what that is by default.
-MASKS: dict[str, tuple] = {
-    "gaussian": (masks.GaussianMask, "kappa", 0.2),
-    "additive": (masks.AdditiveMask, "tau", 0.02),
-    "lognormal": (masks.LognormalMask, "kappa", 0.2),
-    "bernoulli": (masks.BernoulliMask, "keep", 0.9),
-    "none": (None, None, None),
-}
-STRENGTHS = ("kappa", "tau", "keep")
 RECORDS = 100  # in a run, unless it is told how often; more in a long one,
 MOST_STEPS_BETWEEN = 100  # so that there is something to see wherever it is stopped
 RECORDS_PER_MEASUREMENT = 10  # of eigenvalues, and per audit, unless it is told how often
@@ -59,8 +50,7 @@ class Settings:
 
     def make_mask(self):
         """The mask, or None."""
-        distribution, *_ = MASKS[self.mask]
-        return distribution and distribution(self.strength[1])
+        return make_mask(self.mask, self.strength)
 
 
 DEFAULTS = {
@@ -98,18 +88,15 @@ def complete(given, rows):
         A strength is given that belongs to another mask, or records are to be made every 0 steps.
     """
     chosen = DEFAULTS | given
-    _, strength, usual = MASKS[chosen["mask"]]
-    for option in set(STRENGTHS) & set(given) - {strength}:
-        others = " or ".join(name for name, (_, own, _) in MASKS.items() if own == option)
-        instead = f"its strength is --{strength}" if strength else "it has no strength"
-        raise TrainingError(
-            f"--{option} belongs to --mask {others}, and the mask is {chosen['mask']}: {instead}."
-        )
+    try:
+        strength = strength_of(chosen["mask"], given)
+    except MaskOptionError as error:
+        raise TrainingError(str(error)) from error
     often = min(max(1, chosen["steps"] // RECORDS), MOST_STEPS_BETWEEN)
     seldom = often * RECORDS_PER_MEASUREMENT if rows <= MOST_ROWS_MEASURED else 0
     audits = 0 if chosen["mode"] in REGULARISERS else seldom
     every = {"record_every": often, "eigenvalues_every": seldom, "audit_every": audits, "expected_every": 0}
-    strengths = dict.fromkeys(STRENGTHS) | ({strength: usual} if strength else {})
+    strengths = dict.fromkeys(STRENGTHS) | dict([strength] if strength else [])
     settings = Settings(**every | strengths | chosen)
     if settings.record_every < 1:
         raise TrainingError(f"--record-every is {settings.record_every}; it must be at least 1.")

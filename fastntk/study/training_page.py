@@ -1,6 +1,7 @@
 """The page of a training run."""
 
 from . import layout, scores, table
+from .mask_options import mask_text
 from .page import ROWS_AS
 
 FACTS = (  # of the settings, in the order of the page
@@ -61,7 +62,7 @@ def render(watched, figure, record):
         mean=task.mean,
         deviation=task.deviation,
         rows_as=ROWS_AS[settings.preprocess],
-        mask_text=mask_text(settings),
+        mask_text=mask_text(settings.mask, settings.strength),
         mask_code=f"fn.{settings.make_mask()!r}" if masked else "None",
         strength=settings.strength[1] if masked else None,
         step_size=table.number(watched.run.step_size, 3),
@@ -74,14 +75,6 @@ def render(watched, figure, record):
         audits_shown=len(watched.run.audit_steps) > 0,
         expected_shown=len(watched.run.expected_steps) > 0,
     )
-
-
-def mask_text(settings):
-    """The mask in words, such as "gaussian mask of kappa 0.2"."""
-    if settings.mask == "none":
-        return "no mask"
-    name, value = settings.strength
-    return f"{settings.mask} mask of {name} {value:g}"
 
 
 def _summary(watched):
