@@ -9,12 +9,18 @@ import fastntk as fn
 
 NETWORK = fn.Network(width=100, dim=3)
 X = np.random.default_rng(0).standard_normal((4, 3))
+
+
+def _product(K):
+    return K @ np.ones(K.shape[1])
+
+
 FUNCTIONS = {
     "ntk": fn.ntk,
     "ntk_diag": fn.ntk_diag,
     "activation_pattern": fn.activation_pattern,
     "outputs": fn.outputs,
-    "ntk_operator": lambda X, **options: fn.ntk_operator(X, form="matrix-free", **options) @ np.ones(len(X)),
+    "ntk_operator": lambda X, **options: _product(fn.ntk_operator(X, form="matrix-free", **options)),
 }
 
 FORMS = {

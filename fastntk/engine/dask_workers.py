@@ -3,6 +3,7 @@
 import pkgutil
 import time
 import uuid
+from typing import Any
 
 import distributed
 
@@ -32,7 +33,8 @@ class DaskWorkers(Workers):
         if client.asynchronous:
             raise TypeError("executor is an asynchronous Dask client; make it without asynchronous=True.")
         self.client, self.threads = client, threads or 1
-        self.problem = self.sent = None
+        self.problem = None
+        self.sent: Any = None  # a future of the problem
         self._count, self._counted = 0, float("-inf")
 
     @property

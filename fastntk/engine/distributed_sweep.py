@@ -8,7 +8,7 @@ import statistics
 import time
 import warnings
 from collections import Counter, deque
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from . import remote
 from .task_sizes import Uncut
@@ -56,7 +56,7 @@ class DistributedSweep:
 
     def __init__(self, workers, problem, part):
         self.workers, self.problem, self.part = workers, problem, part
-        self.uncut: Uncut | None = None
+        self.uncut: Any = None  # an Uncut, once there are workers
         self.running: dict = {}  # handle: Piece
         self.finished: dict = {}  # handle: Piece
         self.attempts: Counter = Counter()

@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+from functools import partial
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from .neuron_sums import all_needs, plan_sums
 from .npyfile import NpyMatrix, Tile
 from .patterns import pattern_store
 from .runs import Run
+from .threads import MAX_THREADS, available_cpus
 from .tiles import tile_edges, tile_parts
 
 log = logging.getLogger("fastntk")
@@ -41,8 +43,8 @@ class KernelMatrix:
         sums = sum(4 if quantity.exact else 8 for quantity in self.problem.quantities)
         return rows * columns * (sums + (8 if self.draws > 1 else 0))
 
-    def plan(self, rows, columns, result_bytes, has_checkpoint):
-        """Plan a tile; raises MemoryError where it does not fit."""
+    def plan(self, rows, columns, result_bytes, has_checkpoint, threads=None):
+        """Plan a tile, with so many threads if they are given; raises MemoryError where it does not fit."""
         quantities, entries = self.problem.quantities, rows * columns
         if has_checkpoint:  # sums of floats are copied when they are saved
             result_bytes += sum(8 * entries for quantity in quantities if not quantity.exact)
@@ -51,7 +53,7 @@ class KernelMatrix:
             quantities,
             rows,
             columns,
-            self.options,
+            self.options if threads is None else self.options._replace(threads=threads),
             result_bytes=result_bytes,
             finishing_bytes=nbytes_block(rows, columns, load(), quantities),
         )
@@ -64,7 +66,7 @@ class KernelMatrix:
         """The matrix as an array."""
         plan = self.plan_in_memory(checkpoint is not None)
         total = np.zeros(self.shape)
-        parts = tile_parts(*self.shape, self.shape, self.draws, self.symmetric)
+        parts = self._parts(self.shape)
         kept = {"total": total} if self.draws > 1 else {}
         for _, inputs, sums in self._run(parts, plan, checkpoint, kept):
             assemble(self.formula, sums.accumulators, inputs, ArraySum(total), plan.threads)
@@ -77,7 +79,7 @@ class KernelMatrix:
         position = checkpoint.saved.position if checkpoint is not None and checkpoint.saved else None
         edges = tuple(position["tile"]) if position else self.tile_edges()
         plan = self._plan_tile(*edges)
-        parts = tile_parts(*self.shape, edges, self.draws, self.symmetric)
+        parts = self._parts(edges)
         is_done = position is not None and position["part"] == len(parts)
         file = NpyMatrix(path, self.shape, token, goes_on=position is not None, is_done=is_done)
         store = None
@@ -96,12 +98,21 @@ class KernelMatrix:
             return np.load(path, mmap_mode="r")
 
     def tile_edges(self):
-        """(rows, columns) of the tiles of a file."""
-        return tile_edges(*self.shape, self._plan_tile)
+        """(rows, columns) of the tiles of a file: the largest that all threads have memory for, if any."""
+        n, p = self.shape
+        threads = self.options.threads or min(available_cpus(), MAX_THREADS)
+        try:
+            return tile_edges(n, p, partial(self._plan_tile, threads=threads))
+        except MemoryError:
+            return tile_edges(n, p, self._plan_tile)
 
-    def _plan_tile(self, rows, columns):
+    def _plan_tile(self, rows, columns, threads=None):
         sums_of_draws = 8 * rows * columns if self.draws > 1 else 0
-        return self.plan(rows, columns, sums_of_draws, True)
+        return self.plan(rows, columns, sums_of_draws, True, threads)
+
+    def _parts(self, edges):
+        n, p = self.shape
+        return tile_parts(n, p, edges, self.draws, self.symmetric)
 
     def _write(self, file, parts, edges, plan, checkpoint, position, store):
         checksums = position["checksums"] if position else []

@@ -5,6 +5,7 @@ import shutil
 import threading
 from contextlib import suppress
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class NpyMatrix:
         header = _header(shape)
         self._start = len(header)
         self.nbytes = len(header) + 8 * shape[0] * shape[1]
-        self._handle = None
+        self._handle: Any = None  # an open file
         require_replaceable(path, shape)
         if goes_on:
             self._require_unfinished()
