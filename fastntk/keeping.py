@@ -57,6 +57,7 @@ def as_npy_path(out, checkpoint=None):
     if not isinstance(out, (str, os.PathLike)):
         raise TypeError(f"out is {type(out).__name__}; it must be the name of a .npy file, or None.")
     path = Path(out).absolute()
+    path = path.parent.resolve() / path.name  # however it is spelled, it is one file
     if path.suffix != ".npy":
         raise ValueError(f"out is {path}; its name must end in .npy.")
     if isinstance(checkpoint, (str, os.PathLike)) and path.parent.resolve() == Path(checkpoint).resolve():

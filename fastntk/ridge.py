@@ -160,7 +160,17 @@ def _by_conjugate_gradients(kernel, targets, ridge, tolerance, max_products):
     n = kernel.size
     diagonal = kernel.diagonal() + ridge
     inverse = np.divide(1.0, diagonal, out=np.ones(n), where=diagonal > 0)
-    system = LinearOperator((n, n), matvec=lambda v: kernel @ v + ridge * v, dtype=np.float64)
+
+    def product(v):
+        found = kernel @ v + ridge * v
+        if not v @ found > 0:  # NaN too: what follows would be divisions by zero
+            raise ValueError(
+                f"K + ridge I is not positive definite to rounding with ridge={ridge:g}: K is singular "
+                f"(duplicate rows, or zero rows) or not positive semidefinite. Use a larger ridge."
+            )
+        return found
+
+    system = LinearOperator((n, n), matvec=product, dtype=np.float64)
     jacobi = LinearOperator((n, n), matvec=lambda v: inverse * v, dtype=np.float64)
     solution = np.zeros_like(targets)
     for k, column in enumerate(targets.T):

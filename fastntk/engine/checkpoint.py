@@ -34,14 +34,13 @@ class CheckpointError(ValueError):
 
     Examples
     --------
-    >>> import numpy as np, tempfile, fastntk as fn
-    >>> net, mask = fn.Network(width=1000, dim=2), fn.GaussianMask(0.1)
+    >>> import numpy as np, pathlib, tempfile, fastntk as fn
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     K = fn.ntk(np.eye(2), network=net, mask=mask, checkpoint=folder)
+    ...     _ = pathlib.Path(folder, "notes.txt").write_text("mine")
     ...     try:
-    ...         K = fn.ntk(np.eye(2), network=net, mask=mask, seed=1, checkpoint=folder)
+    ...         K = fn.ntk(np.eye(2), network=fn.Network(width=1000, dim=2), checkpoint=folder)
     ...     except fn.CheckpointError as error:
-    ...         print("is of another run: seed was 0, now 1" in str(error))
+    ...         print("which holds notes.txt" in str(error))
     True
     """
 
@@ -152,6 +151,9 @@ class Checkpoint:
             manifest = self._read_manifest(self.folder / MANIFEST)
         except FileNotFoundError:
             return None
+        if manifest["arrays"] is None:  # nothing to mix with: a call that was refused, perhaps
+            self._saves = manifest["saves"]
+            return None
         differing = [
             name for name in {**self.identity, **manifest["identity"]} if not self._agrees(manifest, name)
         ]
@@ -165,8 +167,6 @@ class Checkpoint:
                 f"or choose another folder."
             )
         self._saves, self._named = manifest["saves"], manifest["arrays"]
-        if manifest["arrays"] is None:
-            return None
         return Saved(manifest["position"], self._read_arrays(manifest))
 
     def _agrees(self, manifest, name):

@@ -140,7 +140,8 @@ class Run:
             array[...] = saved.arrays[f"kept_{name}"]
         covered = [tuple(one) for one in saved.position["covered"]]
         if covered:
-            self._saved_sums = covered, saved.arrays
+            sums = {name: array for name, array in saved.arrays.items() if name.startswith("sums_")}
+            self._saved_sums = covered, sums
 
     def _start(self, inputs):
         """Sums to begin a part with: none, or those of the checkpoint."""

@@ -63,7 +63,8 @@ def _spectrum(axes, eigenvalues):
     rank = np.arange(1, len(eigenvalues) + 1)
     axes.plot(rank[kept], largest_first[kept], ".", color=COLOUR, ms=4)
     axes.set_xscale("log")
-    axes.set_yscale("log")
+    if kept.any():  # a matrix of zeros has none
+        axes.set_yscale("log")
     axes.set_xlabel("rank")
     axes.set_ylabel("eigenvalue")
     if not kept.all():
