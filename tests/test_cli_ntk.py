@@ -42,8 +42,8 @@ def ntk(capsys, *arguments):
     return status, *capsys.readouterr()
 
 
-def expected(mask=fn.GaussianMask(0.2), seed=0, mask_seed=0, **options):  # noqa: B008
-    network = fn.Network(20_000, 4, seed=seed)
+def expected(mask=fn.GaussianMask(0.2), width=20_000, seed=0, mask_seed=0, **options):  # noqa: B008
+    network = fn.Network(width, 4, seed=seed)
     X = datasets.preprocess(datasets.load("iris").features, "unit")
     return fn.ntk(X, network=network, mask=mask, seed=mask_seed, **options)
 
@@ -208,7 +208,7 @@ def then_die(self, *arguments):
 checkpoint.FIRST_SECONDS, checkpoint.COST_FACTOR, checkpoint.Checkpoint.save = 0.0, 0, then_die
 main(sys.argv[1:])
 """
-    command = [*IRIS, "--checkpoint", "ck", "--draws", "2", "--threads", "1"]
+    command = [*IRIS, "--checkpoint", "ck", "--layers", "both", "--width", "200000"]
     done = subprocess.run([sys.executable, "-c", script, "ntk", *command], check=False)
     assert done.returncode == -signal.SIGKILL
     assert names(tmp_path)[-1] == "ck"
@@ -216,7 +216,7 @@ main(sys.argv[1:])
     status, out, _ = ntk(capsys, *command)
     assert status == 0
     assert "neurons were in ck" in out
-    require_kernel(expected(draws=2))
+    require_kernel(expected(layers="both", width=200_000))
     assert names(tmp_path) == ["K.npy", "K.png", "ck"]
 
 
