@@ -8,11 +8,13 @@ A save writes the next arrays first and the manifest last, each beside its place
 every instant the manifest names arrays that are complete.  Nothing in it is code: numbers, text, arrays.
 """
 
+import errno
 import hashlib
 import json
 import shutil
 import time
 import warnings
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -202,6 +204,8 @@ class Checkpoint:
                     return {name: archive[name] for name in archive.files}
         except FileNotFoundError:
             raise self._damaged(path.name) from None
+        except zipfile.BadZipFile as error:  # its bytes are right: they could not be read again
+            raise OSError(errno.EIO, f"the checkpoint could not be read ({error})", str(path)) from error
 
     def _damaged(self, name):
         return CheckpointError(
