@@ -89,7 +89,7 @@ def width_is_linear(quick=False):
 
 
 def checkpoint_overhead(quick=False):
-    n, d, width = (40, 8, 20_000) if quick else (2000, 20, 10**7)
+    n, d, width = (40, 8, 20_000) if quick else (2000, 20, 10**8)
     X, spent = inputs(n, d), []
     save = Checkpoint.save
 
