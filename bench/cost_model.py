@@ -3,13 +3,13 @@
     python -m bench.cost_model
 
 prints the fit and the extrapolation, and writes them to bench/results/cost-model-<hardware>.json.
-Per neuron,
 
-    seconds = a d + b n + c n d + e n^2
+    seconds = m (a d + b n + c n d + e n^2) + f n^2
 
 for making the weights, for what a row costs whatever its length, for the multiply-adds of the forward pass,
-and for counting.  The coefficients are fitted to the relative error and cannot be negative; kernels that
-were not fitted to say how far the model can be trusted.
+for counting; and, once, for the matrix: its memory, the sums of the threads, the scaling.  The coefficients
+are fitted to the relative error and cannot be negative; kernels that were not fitted to say how far the
+model can be trusted.
 """
 
 import argparse
@@ -25,8 +25,8 @@ from .__main__ import RESULTS
 from .interleave import two_cores
 from .workloads import fastntk_kernel, inputs
 
-FITTED = [(n, d) for n in (100, 400, 1500, 4000) for d in (16, 64, 256, 784)]
-HELD_OUT = [(250, 32), (1797, 64), (1000, 784), (8000, 64)]
+FITTED = [(n, d) for n in (100, 400, 1500, 4000, 8000) for d in (16, 64, 256, 784)]
+HELD_OUT = [(250, 32), (1797, 64), (1000, 784), (12_000, 128)]
 ASKED = [
     (200, 20, 10**9),
     (1797, 64, 10**8),
@@ -36,22 +36,25 @@ ASKED = [
     (10**6, 64, 10**5),
     (10**6, 64, 10**9),
 ]
-NAMES = ("d", "n", "n d", "n^2")
+NAMES = ("m d", "m n", "m n d", "m n^2", "n^2")
 SECONDS = 2.0  # that a measurement takes, about
 
 
-def terms(n, d):
-    return np.array([d, n, n * d, n * n], float)
+def terms(n, d, m):
+    return np.array([m * d, m * n, m * n * d, m * n * n, n * n], float)
 
 
-def seconds_per_neuron(n, d, seconds):
-    """Measured on as many neurons as take so long; the better of two."""
-    X, width = inputs(n, d), 16384
-    while True:
-        best = min(_seconds(X, width) for _ in range(2))
-        if best > seconds / 3:
-            return best / width
+def measure(n, d, seconds):
+    """``[((n, d, m), seconds)]`` for a width that takes so long and a quarter of it; each the better of two."""
+    X, width, measured = inputs(n, d), 4096, []
+    while not measured or measured[-1][1] < seconds:
         width *= 4
+        measured.append(((n, d, width), min(_seconds(X, width) for _ in range(2))))
+    return measured[-2:]
+
+
+def _name(n, d, m):
+    return f"n={n}, d={d}, m={m:.2g}"
 
 
 def _seconds(X, width):
@@ -68,26 +71,27 @@ def main():
     seconds = 0.01 if quick else SECONDS
     with two_cores():
         fastntk_kernel(inputs(50, 8), 1000, threads=2)  # compiles
-        measured = {size: seconds_per_neuron(*size, seconds) for size in [*fitted, *held_out]}
-    rows = np.array([terms(*size) / measured[size] for size in fitted])
-    coefficients, _ = nnls(rows, np.ones(len(rows)))
+        seen = {sizes: measure(*sizes, seconds) for sizes in [*fitted, *held_out]}
+    rows = [terms(*size) / took for sizes in fitted for size, took in seen[sizes]]
+    coefficients, _ = nnls(np.array(rows), np.ones(len(rows)))
 
-    errors = {size: terms(*size) @ coefficients / measured[size] - 1 for size in measured}
-    told = {f"n={n}, d={d}": 100 * errors[n, d] for n, d in errors}
-    asked = {
-        f"n={n}, d={d}, m={m:.0e}": terms(n, d) @ coefficients * m for n, d, m in ([] if quick else ASKED)
+    errors = {
+        _name(*size): 100 * (terms(*size) @ coefficients / took - 1)
+        for sizes in seen
+        for size, took in seen[sizes]
     }
+    asked = {_name(*size): terms(*size) @ coefficients for size in ([] if quick else ASKED)}
     named = dict(zip(NAMES, coefficients, strict=True))
-    print("seconds a neuron = " + " + ".join(f"{value:.3g} {name}" for name, value in named.items()))
-    for name, error in told.items():
+    print("seconds = " + " + ".join(f"{value:.3g} {name}" for name, value in named.items()))
+    for name, error in errors.items():
         print(f"{error:+7.1f} %  {name}")
     for name, long in asked.items():
         print(f"{long:12.4g} s  {name}")
     if not quick:
         record = {
             **hardware.describe(),
-            "seconds per neuron": named,
-            "error, percent": told,
+            "seconds": named,
+            "error, percent": errors,
             "held out": [f"n={n}, d={d}" for n, d in HELD_OUT],
             "seconds, extrapolated": asked,
         }
