@@ -112,10 +112,13 @@ def test_the_memory_bounds_the_tiles_and_not_the_matrix(capsys, monkeypatch, no_
     from fastntk.engine.kernel_matrix import tile_parts
 
     monkeypatch.setattr(kernel_file, "ntk", watched)
-    for limit, one_tile in (("1G", True), ("1500K", False)):
-        assert ntk(capsys, *IRIS, "--memory-limit", limit, "--threads", "1", "--force")[0] == 0
+    X = np.random.default_rng(0).standard_normal((600, 4))
+    np.save("rows.npy", X)
+    options = ("--data", "rows.npy", *IRIS[2:], "--preprocess", "none", "--mask", "none", "--threads", "1")
+    for limit, one_tile in (("1G", True), ("5M", False)):
+        assert ntk(capsys, *options, "--memory-limit", limit, "--force")[0] == 0
         assert (len(parts.pop()) == 1) is one_tile
-        require_kernel(expected())
+        require_kernel(fn.ntk(X, network=fn.Network(20_000, 4)))
 
 
 def test_rows_without_a_target_stand_as_they_are(capsys, tmp_path):
