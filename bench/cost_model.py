@@ -45,7 +45,7 @@ def terms(n, d, m):
 
 
 def measure(n, d, seconds):
-    """``[((n, d, m), seconds)]`` for a width that takes so long and a quarter of it; each the better of two."""
+    """``[((n, d, m), seconds)]`` for a width that takes so long and a quarter of it, the better of two."""
     X, width, measured = inputs(n, d), 4096, []
     while not measured or measured[-1][1] < seconds:
         width *= 4

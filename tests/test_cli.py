@@ -224,10 +224,8 @@ def test_a_failure_on_the_way_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["data.npz"]
 
 
-@pytest.mark.parametrize(
-    ("number", "status"),
-    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 128 + signal.SIGTERM, marks=pytest.mark.soak)],
-)
+@pytest.mark.soak
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)])
 def test_a_signal_stops_a_long_study_and_leaves_nothing(tmp_path, data, number, status):
     arguments = [*STUDY, "--data", data, "--widths", "2e9", "--kappas", "0.1", "--output", "out"]
     with subprocess.Popen([*RUN, *arguments], stderr=subprocess.PIPE, text=True) as process:

@@ -108,7 +108,8 @@ PROCESSORS = {
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the processors are x86-64")
-@pytest.mark.parametrize("path", ["avx2", pytest.param("plain", marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("path", ["avx2", "plain"])
 def test_compiled_for_a_lesser_processor(tmp_path, digest, path):
     """Not only shorter vectors: no instruction beyond AVX2, or beyond SSE2 and without fused multiply-add."""
     name, features = PROCESSORS[path]

@@ -9,6 +9,8 @@ import pytest
 import fastntk as fn
 from fastntk.kernels import load
 
+from .samples import some
+
 RNG = np.random.default_rng(0)
 MASK = fn.GaussianMask(0.3)
 
@@ -71,7 +73,10 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+QUICK = "hidden", "both", "cross", "masked", "diagonal, masked", "pattern, zero rows", "outputs"
+
+
+@pytest.mark.parametrize("name", some(CASES, *QUICK))
 def test_the_estimate_covers_the_peak(name):
     """A limit just below what the call really takes must be refused: the estimate is above it."""
     function, shapes, options = CASES[name]

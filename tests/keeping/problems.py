@@ -1,7 +1,6 @@
 """Small runs that the tests of keeping share, and ways to stop them."""
 
 import numpy as np
-import pytest
 
 import fastntk as fn
 
@@ -38,11 +37,6 @@ KERNELS = {
     "zero rows, cross": ((WITH_ZEROS, rows(11, 1, zero=(1, 10))), {"mask": MASK, "draws": 3}),
     "nothing but zeros": ((0 * X,), {}),
 }
-
-
-def some(names, *quick):
-    """Parameters of a test: these are in the default suite, the others of ``names`` in the long one."""
-    return [name if name in quick else pytest.param(name, marks=pytest.mark.soak) for name in names]
 
 
 def kernel(name, **options):

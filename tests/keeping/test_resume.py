@@ -7,6 +7,7 @@ import fastntk as fn
 from fastntk.engine.checkpoint import CheckpointError
 from fastntk.kernels import load
 
+from ..samples import some
 from ..subprocesses import run_script
 from .problems import (
     DIM,
@@ -21,7 +22,6 @@ from .problems import (
     assert_tidy,
     impatient,
     kernel,
-    some,
     until_done,
 )
 

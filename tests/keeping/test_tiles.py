@@ -17,7 +17,8 @@ from fastntk.engine.checkpoint import CheckpointError
 from fastntk.engine.plan import Plan
 from fastntk.engine.tiles import tile_edges, tile_parts
 
-from .problems import DIM, KERNELS, MASK, Stop, X, assert_equal_bits, assert_tidy, impatient, kernel, some
+from ..samples import some
+from .problems import DIM, KERNELS, MASK, Stop, X, assert_equal_bits, assert_tidy, impatient, kernel
 
 RNG = np.random.default_rng(0)
 

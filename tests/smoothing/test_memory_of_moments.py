@@ -13,6 +13,7 @@ from fastntk.smoothing import (
     variance_terms,
 )
 
+from ..samples import some
 from ..test_memory import measured, rows
 
 RNG = np.random.default_rng(0)
@@ -58,7 +59,19 @@ CASES = {  # (function, shape of X, options)
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+QUICK = (
+    "kernel",
+    "kernel, few rows",
+    "outputs",
+    "variance",
+    "terms",
+    "loss",
+    "gradient",
+    "first-order gradient",
+)
+
+
+@pytest.mark.parametrize("name", some(CASES, *QUICK))
 def test_the_estimate_covers_the_peak(name):
     """A limit just below what the call really takes must be refused: the estimate is above it."""
     function, shape, options = CASES[name]

@@ -57,6 +57,7 @@ def test_the_prediction_is_the_variance_of_the_pattern_products(study):
         np.testing.assert_allclose(study.predicted[k], expected, rtol=1e-6)
 
 
+@pytest.mark.soak
 def test_distances_follow_the_prediction_over_many_networks():
     """Mean square of the ratio is one and the slope is -1/2, each within 4 of its standard errors."""
     widths, seeds = np.array([250, 1000, 4000]), 48

@@ -140,6 +140,7 @@ np.save(sys.argv[2], run.network.weights(0, 500))
 """
 
 
+@pytest.mark.soak
 def test_sigkill(tmp_path):
     """Killed after a few steps, again and again: each process goes on where a save of the last one was."""
     whole, command = tmp_path / "whole.npy", [sys.executable, "-P", "-c", SCRIPT]

@@ -7,6 +7,7 @@ import pytest
 
 import fastntk as fn
 
+from ..samples import some
 from ..subprocesses import run_script
 from .problems import HISTORY, assert_same, train, weights
 
@@ -29,7 +30,7 @@ def assert_begins(whole, run):
             np.testing.assert_array_equal(found, expected[: len(found)], err_msg=name)
 
 
-@pytest.mark.parametrize("step", [1, 30])
+@pytest.mark.parametrize("step", some([1, 30], 30))
 def test_interrupt_from_the_callback(step, tmp_path):
     """Training does not wait for the callback, and is somewhat further by then."""
     options = {"steps": 2000, "record_every": 3, "eigenvalues_every": 500, "audit_every": 100}

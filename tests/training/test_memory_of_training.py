@@ -8,6 +8,7 @@ import pytest
 
 import fastntk as fn
 
+from ..samples import some
 from .problems import columns, rows, targets, train
 
 
@@ -52,7 +53,10 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+QUICK = "virtual", "batches", "rule", "very many rows of one feature", "few rows"
+
+
+@pytest.mark.parametrize("name", some(CASES, *QUICK))
 def test_the_estimate_covers_the_peak(name):
     """A limit just below what the call really takes must be refused."""
     n, options = CASES[name]
