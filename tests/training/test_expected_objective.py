@@ -8,7 +8,6 @@ from fastntk.smoothing import expected_gradient
 
 from ..formulas import U32, rounded
 from ..reference_values import cases
-from ..samples import some
 from ..simulation import SMALLEST, gradient, loss, masked, outputs
 from ..test_bad_input import refused
 from .problems import MASK, assert_same, columns, network, network_before, rows, targets, train, weights
@@ -285,7 +284,7 @@ def test_expected_losses_are_for_gaussian_masks(mode):
 @pytest.mark.parametrize(
     ("mode", "every"), [("expected", None), ("first-order", None), ("clean", 1), ("expected", 1)]
 )
-@pytest.mark.parametrize(("n", "width"), some([(300, 40), (10, 400)], (300, 40)))
+@pytest.mark.parametrize(("n", "width"), [(300, 40), pytest.param(10, 400, marks=pytest.mark.soak)])
 def test_the_estimate_covers_the_peak(n, width, mode, every):
     """A limit just below what the call really takes must be refused."""
     options = {"network": fn.Network(width, 32), "mode": mode, "expected_every": every}
