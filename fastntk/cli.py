@@ -12,7 +12,7 @@ import traceback
 
 from . import _version
 from .commands import info, ntk, study, train
-from .commands.terminal import INTERRUPTED, EndedEarly, InputError, complain
+from .commands.terminal import INTERRUPTED, EndedEarly, InputError, complain, handlers_kept
 from .datafiles import INSTALL_HINT
 
 
@@ -28,7 +28,8 @@ def main(arguments=None):
     try:
         options = _parser().parse_args(arguments)
         options.command = shlex.join(["fastntk", *arguments])
-        options.run(options)
+        with handlers_kept():
+            options.run(options)
         sys.stdout.flush()
     except SystemExit as end:  # argparse: --help, --version or a usage error
         return end.code or 0

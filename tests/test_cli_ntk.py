@@ -24,9 +24,6 @@ PNG = b"\x89PNG\r\n\x1a\n"
 @pytest.fixture(autouse=True)
 def in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture
@@ -412,3 +409,10 @@ def test_a_cluster_that_fails_is_named(capsys, monkeypatch, dask, checkpoint_):
     status, _, err = ntk(capsys, *IRIS, "--scheduler", dask, *checkpoint_)
     assert status == 1
     assert err.startswith(f"fastntk: --scheduler {dask}: neurons 0 to 511 were lost 4 times; nothing was ")
+
+
+def test_the_callers_handler_of_a_polite_kill_is_left(capsys, no_picture):
+    """Processes that are forked later would have the command's, which their executor cannot end them by."""
+    before = signal.getsignal(signal.SIGTERM)
+    assert ntk(capsys, *IRIS)[0] == 0
+    assert signal.getsignal(signal.SIGTERM) is before

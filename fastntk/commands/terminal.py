@@ -95,10 +95,15 @@ def _beside_bar(message):
         complain(message)
 
 
-def end_on_terminate():
-    """Let a polite kill clean up as Ctrl-C does."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+@contextmanager
+def handlers_kept():
+    """Leave the caller's handler of a polite kill as it was: ``main`` may run in a notebook, or before a fork."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 def interrupt_on_terminate():
