@@ -97,7 +97,7 @@ def _beside_bar(message):
 
 @contextmanager
 def handlers_kept():
-    """Leave the caller's handler of a polite kill as it was: ``main`` may run in a notebook, or before a fork."""
+    """Leave the caller's handler of a polite kill as it was: it may be a notebook, or fork later."""
     handler = signal.getsignal(signal.SIGTERM)
     try:
         yield
