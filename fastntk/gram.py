@@ -60,8 +60,8 @@ def ntk(
     Parameters
     ----------
     X : (n, d) real array
-        Inputs, rounded to float32; never written.  A ``np.memmap`` is read a tile at a time with ``out``; an
-        iterator of blocks of rows is gathered first.
+        Inputs, rounded to float32; never written.  A float32 ``np.memmap`` is read a tile at a time with
+        ``out`` (another dtype is converted as a whole); an iterator of blocks of rows is gathered first.
     Y : (p, d) real array, optional
         Inputs of the columns.  Without it the columns are X and the result is symmetric.
     network : Network
@@ -90,7 +90,8 @@ def ntk(
     threads : int, optional
         Worker threads; all processors by default, one for each task of an executor.
     memory_limit : int, optional
-        Bytes the call may add; the available memory by default.
+        Bytes the call may add here, what an executor's tasks take not counted; the available memory by
+        default.
     progress : callable, optional
         progress(done, total), in neurons times draws, called from the calling thread.
 

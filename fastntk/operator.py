@@ -233,6 +233,12 @@ class NtkOperator(LinearOperator):
             return _finite(_dense_product(self.formed().T, X))
         return _finite(self._kernel.transposed().product(X))
 
+    def _transpose(self):
+        return self if self.symmetric else super()._transpose()
+
+    def _adjoint(self):
+        return self if self.symmetric else super()._adjoint()
+
     def formed(self):
         """The matrix, (n, p) float64, made by :func:`fastntk.ntk` at the first call and kept.
 

@@ -109,7 +109,8 @@ def spectrum_ends(K, *, tolerance=1e-6, max_products=2000):
     ARPACK's restarted Lanczos iteration (``scipy.sparse.linalg.eigsh``), for the largest eigenvalue on K
     and for the smallest on 2 largest I - K, so that both tolerances are relative to the same.  The largest
     takes some tens of products, the smallest some hundreds: the closer the next eigenvalue is, the more.
-    Memory 40 n numbers beside what a product takes.  Up to 100 rows LAPACK does it, of a matrix.
+    Memory 40 n numbers beside what a product takes.  Up to 100 rows LAPACK does it, of
+    a matrix, whatever ``max_products`` is.
 
     The start is random and always the same.  An end can be missed in theory, for an eigenvalue inside, where
     its eigenvector is orthogonal to the start to rounding; residuals cannot tell.

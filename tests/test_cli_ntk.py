@@ -128,6 +128,13 @@ def test_rows_without_a_target_stand_as_they_are(capsys, tmp_path):
     assert (tmp_path / "K.png").read_bytes().startswith(PNG)
 
 
+def test_an_eigenvalue_that_is_only_rounding(capsys, no_picture):
+    X = np.random.default_rng(0).standard_normal((20, 3))
+    np.save("rows.npy", np.concatenate([X, X[:3]]))
+    _, out, _ = ntk(capsys, "--data", "rows.npy", *IRIS[2:], "--preprocess", "none", "--mask", "none")
+    assert "eigenvalues from 0 (to rounding) to " in out
+
+
 def test_eigenvalues_where_they_are_cheap(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(kernel_file, "MOST_ROWS_FOR_EIGENVALUES", 149)
     status, out, _ = ntk(capsys, *IRIS)
@@ -326,6 +333,7 @@ def test_an_unfinished_run_excuses_no_file_that_came_meanwhile(capsys, monkeypat
         (["--checkpoint", "no/ck"], "no is not an existing folder"),
         (["--checkpoint", "huge.npy"], "which is not a folder"),
         (["--checkpoint", "folder.npy"], "which holds a: it is not a checkpoint"),
+        (["--checkpoint", "odd", "--force"], "odd is damaged: manifest.json"),
         (["--scheduler", "nowhere"], "--scheduler nowhere: no Dask scheduler answers there (missing port"),
         (["--scheduler", "foo://a:1"], "unknown address scheme 'foo'"),
     ],
@@ -335,6 +343,9 @@ def test_wrong_commands_and_input_end_with_status_2_and_nothing_written(capsys, 
     np.save("small.npy", np.ones((3, 3)))
     (tmp_path / "folder.npy").mkdir()
     (tmp_path / "folder.npy" / "a").touch()
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "lock").touch()
+    (tmp_path / "odd" / "manifest.json").write_text('{"position": 1, "identity": 2}')
     before = sorted(path.name for path in tmp_path.rglob("*"))
     status, out, err = ntk(capsys, *IRIS, *arguments)
     assert (status, out) == (2, "")

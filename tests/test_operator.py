@@ -315,6 +315,8 @@ def test_representations():
         "Network(width=50000, dim=9, seed=0, scale=1.0), BernoulliMask(keep=0.5), 3 draws>"
     )
     assert A.symmetric
+    assert A.T is A
+    assert A.H is A
     assert not matrix_free_operator(X, X, network=MANY).symmetric
 
 

@@ -1,6 +1,7 @@
 """``fastntk ntk``: the kernel matrix of a data set in a file, stopped and resumed, or on a cluster."""
 
 import argparse
+import sys
 import time
 
 from . import arguments
@@ -137,7 +138,7 @@ def _run(options):
                     threads=options.threads,
                     memory_limit=options.memory_limit,
                 )
-            eigenvalues = kernel_file.draw(dataset, kernel)
+            eigenvalues = kernel_file.draw(dataset, kernel, settings)
     except (datasets.DataError, OutputError, MaskOptionError, kernel_file.KernelError) as error:
         raise InputError(error) from error
     except KeyboardInterrupt:
@@ -167,24 +168,21 @@ def _kept(options, kernel):
 def _as_text(options, settings, dataset, kernel, eigenvalues):
     """What is printed in the end."""
     from ..engine.plan import describe_bytes
-    from ..study.kernel_file import short
-    from ..study.mask_options import mask_text
+    from ..study.kernel_file import described, short
 
     n, d = dataset.features.shape
-    masks = f"{mask_text(settings.mask, settings.strength)}, "
-    if settings.mask != "none":
-        masks += f"{settings.draws:,} draw{'s' * (settings.draws > 1)}, "
     seeds = f"seed {settings.seed}" + f", mask seed {settings.mask_seed}" * (
         settings.mask_seed != settings.seed
     )
-    layers = "both layers" if settings.layers == "both" else f"{settings.layers} layer"
     lines = [
         f"{options.data}: {n:,} rows, {d:,} features",
-        f"{settings.width:,} neurons, {masks}{layers}, {seeds}",
+        f"{described(settings)}, {seeds}",
         f"{n:,} x {n:,} float64, {describe_bytes(8 * n * n)}",
     ]
     if eigenvalues is not None:
-        lines.append(f"eigenvalues from {eigenvalues[0]:.3g} to {eigenvalues[-1]:.3g}")
+        noise = n * sys.float_info.epsilon * eigenvalues[-1]
+        smallest = f"{eigenvalues[0]:.3g}" if eigenvalues[0] > noise else "0 (to rounding)"
+        lines.append(f"eigenvalues from {smallest} to {eigenvalues[-1]:.3g}")
     if kernel.computed < kernel.total:
         there = kernel.total - kernel.computed
         lines.append(f"{short(there)} of {short(kernel.total)} neurons were in {options.checkpoint}")

@@ -14,6 +14,7 @@ WORKERS_SECONDS = 60.0  # how long a cluster may take to have its first worker
 FETCH_SECONDS = 120.0  # how long a finished sum may take on its way here
 LOOK_SECONDS = 0.01  # how often ended tasks are looked for
 COUNT_SECONDS = 2.0  # how often the workers are counted
+LOST_SECONDS = 0.1  # between two looks for a connection
 
 CANCELLED = distributed.client.CancelledError  # of one future, and of several
 GONE = (
@@ -40,8 +41,7 @@ class DaskWorkers(Workers):
     @property
     def count(self):
         if time.monotonic() > self._counted + COUNT_SECONDS:
-            self._require_connection()
-            self._count, self._counted = sum(self.client.nthreads().values()), time.monotonic()
+            self._count, self._counted = sum(self._asked("nthreads").values()), time.monotonic()
         return self._count
 
     def start(self, problem):
@@ -85,13 +85,22 @@ class DaskWorkers(Workers):
     def _others(self, handles):
         """The workers that do not have one of these tasks, or None (any) where all do."""
         keys = {handle.key for handle in handles}
-        busy = {worker for worker, tasks in self.client.processing().items() if keys & set(tasks)}
-        return [worker for worker in self.client.nthreads() if worker not in busy] or None
+        busy = {worker for worker, tasks in self._asked("processing").items() if keys & set(tasks)}
+        return [worker for worker in self._asked("nthreads") if worker not in busy] or None
+
+    def _asked(self, question):
+        """What the scheduler answers, asked again where the connection is lost meanwhile."""
+        while True:
+            self._require_connection()
+            try:
+                return getattr(self.client, question)()
+            except OSError:  # CommClosedError is one; the client finds out that it has to connect again
+                time.sleep(LOST_SECONDS)
 
     def _require_connection(self):
         """Wait while the client connects again."""
         while self.client.status == "connecting":
-            time.sleep(0.1)
+            time.sleep(LOST_SECONDS)
         if self.client.status != "running":
             raise RuntimeError(
                 f"the Dask client of executor is {self.client.status}: its cluster is gone, and with it what "

@@ -1,7 +1,6 @@
 """A kernel matrix from sums over neurons: in memory at once, or tile by tile into a file."""
 
 import logging
-import secrets
 from functools import partial
 
 import numpy as np
@@ -75,10 +74,16 @@ class KernelMatrix:
 
     def to_file(self, path, checkpoint=None):
         """The matrix as a memory map of ``path``, read-only."""
-        token = secrets.token_hex(4) if checkpoint is None else checkpoint.token
+        token = None if checkpoint is None else checkpoint.token
         position = checkpoint.saved.position if checkpoint is not None and checkpoint.saved else None
         edges = tuple(position["tile"]) if position else self.tile_edges()
-        plan = self._plan_tile(*edges)
+        try:
+            plan = self._plan_tile(*edges)
+        except MemoryError as error:  # the tiles were chosen with more memory
+            raise MemoryError(
+                f"{error} The tiles are those that the checkpoint has begun with: go on with as much memory "
+                f"as the first call had, or delete the checkpoint to start over with smaller ones."
+            ) from error
         parts = self._parts(edges)
         is_done = position is not None and position["part"] == len(parts)
         file = NpyMatrix(path, self.shape, token, goes_on=position is not None, is_done=is_done)

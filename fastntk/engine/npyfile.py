@@ -1,6 +1,8 @@
 """A matrix on disk, written in blocks: a .npy file that has its name only when it is whole."""
 
+import glob
 import os
+import secrets
 import shutil
 import threading
 from contextlib import suppress
@@ -14,6 +16,7 @@ from .locks import InUse, hold, let_go
 from .plan import describe_bytes
 
 ROWS_AT_ONCE = 64  # when a file is read back
+ABANDONED = "once-"  # how the tokens begin of files that nobody goes on with
 
 
 class NpyMatrix:
@@ -27,8 +30,9 @@ class NpyMatrix:
     path : path
         What the file is called after :meth:`finish`; a .npy file of that shape and dtype may stand there.
     shape : (n, p)
-    token : str
-        Tells unfinished files of different runs apart; they stand beside ``path``.
+    token : str or None
+        Tells unfinished files of different runs apart; they stand beside ``path``.  None for a run that will
+        not go on: what such a run that was killed has left is removed.
     goes_on : bool
         Whether to go on with an unfinished file.
     is_done : bool
@@ -44,6 +48,9 @@ class NpyMatrix:
 
     def __init__(self, path, shape, token, goes_on=False, is_done=False):
         self.path, self.shape = path, shape
+        if token is None:
+            _remove_abandoned(path)
+            token = ABANDONED + secrets.token_hex(4)
         self.part = path.with_name(f".{path.name}.{token}.part")
         if is_done and path.exists() and not self.part.exists():
             self.part = path
@@ -140,6 +147,17 @@ class NpyMatrix:
         """Remove the unfinished file; the error that leads here is the one to tell."""
         with suppress(OSError):
             self.part.unlink(missing_ok=True)
+
+
+def _remove_abandoned(path):
+    """Remove the unfinished files of runs that were killed; those of runs that are at work are held."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.{ABANDONED}*.part"):
+        with suppress(InUse, OSError):
+            handle = hold(part)
+            try:
+                part.unlink()
+            finally:
+                let_go(handle)
 
 
 class Tile:

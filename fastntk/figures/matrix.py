@@ -9,7 +9,7 @@ LETTERS_IN_A_LINE = 70  # below a heat map
 COLOUR = "#1b4f9c"
 
 
-def figure(image, ticks, edges, *, name, rows_as, eigenvalues=None):
+def figure(image, ticks, edges, *, name, rows_as, about, entries_as="kernel entry", eigenvalues=None):
     """The kernel as a heat map, and beside it the eigenvalues by rank.
 
     Parameters
@@ -21,8 +21,8 @@ def figure(image, ticks, edges, *, name, rows_as, eigenvalues=None):
         Positions of the boundaries between classes, in pixels.
     name : str
         Of the data.
-    rows_as : str
-        How the rows are sorted, in words.
+    rows_as, about, entries_as : str
+        How the rows are sorted, what kernel it is, and what a pixel stands for, in words.
     eigenvalues : (n,) float64, ascending, or None
         Those that rounding leaves of float64 are drawn.
 
@@ -34,14 +34,14 @@ def figure(image, ticks, edges, *, name, rows_as, eigenvalues=None):
     drawn = Figure(figsize=(12.4 if with_spectrum else 6.8, 5.8), layout="constrained")
     drawn.get_layout_engine().set(wspace=0.06)
     left, *rest = np.ravel(drawn.subplots(1, 1 + with_spectrum, width_ratios=(1.35, 1)[: 1 + with_spectrum]))
-    _heat_map(drawn, left, image, ticks, edges)
-    left.set_title(f"Kernel of {_plain(name)}, {rows_as}", **title())
+    _heat_map(drawn, left, image, ticks, edges, entries_as)
+    left.set_title(f"Kernel of {_plain(name)}, {rows_as}\n{about}", **title())
     for axes in rest:
         _spectrum(axes, eigenvalues)
     return drawn
 
 
-def _heat_map(drawn, axes, image, ticks, edges):
+def _heat_map(drawn, axes, image, ticks, edges, entries_as):
     low, high = np.percentile(image, [0.2, 99.8])  # a bright diagonal would leave one colour for the rest
     beyond = {(True, True): "both", (True, False): "min", (False, True): "max", (False, False): "neither"}
     extend = beyond[bool(image.min() < low), bool(image.max() > high)]
@@ -52,7 +52,7 @@ def _heat_map(drawn, axes, image, ticks, edges):
     crowded = sum(len(name) + 1 for name in names) > LETTERS_IN_A_LINE
     axes.set_xticks(places, names, rotation=90 * crowded)
     axes.set_yticks(places, names)
-    finish_bar(drawn.colorbar(heat, ax=axes, shrink=0.85, pad=0.02, extend=extend), "kernel entry")
+    finish_bar(drawn.colorbar(heat, ax=axes, shrink=0.85, pad=0.02, extend=extend), entries_as)
 
 
 def _spectrum(axes, eigenvalues):

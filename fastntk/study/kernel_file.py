@@ -17,7 +17,7 @@ from ..figures import style
 from ..gram import ntk
 from ..network import Network
 from .folder import OutputError
-from .mask_options import make_mask
+from .mask_options import make_mask, mask_text
 from .sorted_pixels import SortedPixels
 
 PIXELS = 600
@@ -115,10 +115,11 @@ def _manifest(checkpoint):
         manifest = json.loads((Path(checkpoint) / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return manifest if isinstance(manifest, dict) else {}
+    is_one = isinstance(manifest, dict) and isinstance(manifest.get("identity"), dict)
+    return manifest if is_one else {}
 
 
-def write_kernel(dataset, path, settings, *, progress=None, **run):
+def write_kernel(dataset, path, settings, *, progress=None, checkpoint=None, **run):
     """Compute the kernel of a data set into a file.
 
     Parameters
@@ -129,8 +130,10 @@ def write_kernel(dataset, path, settings, *, progress=None, **run):
     settings : KernelSettings
     progress : callable, optional
         ``progress(fraction, stage)``, the fraction of what this call has to do.
+    checkpoint
+        As for :func:`fastntk.ntk`, and so
     run
-        ``checkpoint``, ``executor``, ``threads`` and ``memory_limit`` as for :func:`fastntk.ntk`.
+        ``executor``, ``threads`` and ``memory_limit``.
 
     Returns
     -------
@@ -153,7 +156,7 @@ def write_kernel(dataset, path, settings, *, progress=None, **run):
             progress((done - first) / max(total - first, 1), f"{short(done)} of {short(total)} neurons")
 
     begun = time.perf_counter()
-    goes_on = has_saved(run["checkpoint"])
+    goes_on = has_saved(checkpoint)
     try:
         X = preprocess(dataset.features, settings.preprocess)
         matrix = ntk(
@@ -165,6 +168,7 @@ def write_kernel(dataset, path, settings, *, progress=None, **run):
             seed=settings.mask_seed,
             out=path,
             progress=show,
+            checkpoint=checkpoint,
             **run,
         )
     except MemoryError as error:
@@ -179,7 +183,7 @@ def write_kernel(dataset, path, settings, *, progress=None, **run):
     return KernelFile(Path(path), matrix, seconds, total - before, total)
 
 
-def draw(dataset, kernel):
+def draw(dataset, kernel, settings):
     """Draw a KernelFile; its eigenvalues (n,) float64, ascending, or None where there are too many rows."""
     pixels = SortedPixels(dataset, PIXELS)
     eigenvalues = None
@@ -192,6 +196,8 @@ def draw(dataset, kernel):
         pixels.edges,
         name=dataset.name,
         rows_as=_sorted(dataset),
+        about=described(settings),
+        entries_as="kernel entry" if len(kernel.matrix) <= PIXELS else "mean of a block of kernel entries",
         eigenvalues=eigenvalues,
     )
     replace_file(picture_path(kernel.path), lambda file: style.save(drawn, file))
@@ -203,6 +209,15 @@ def _sorted(dataset):
     if dataset.target is None:
         return "rows as they stand"
     return "rows sorted by class" if dataset.class_names else "rows sorted by target"
+
+
+def described(settings):
+    """What kernel the settings mean, in words."""
+    masks = f"{mask_text(settings.mask, settings.strength)}, "
+    if settings.mask != "none":
+        masks += f"{settings.draws:,} draw{'s' * (settings.draws > 1)}, "
+    layers = "both layers" if settings.layers == "both" else f"{settings.layers} layer"
+    return f"{settings.width:,} neurons, {masks}{layers}"
 
 
 def short(count):

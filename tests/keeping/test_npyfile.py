@@ -299,3 +299,19 @@ def test_a_tile_that_was_not_written(square, lost):
         square.write(1, 4, square.read(slice(1, 4), slice(4, 7))[::-1])
     with pytest.raises(ValueError, match=r"are not as they were written\. Delete the checkpoint"):
         tile(square).require(one.checksum)
+
+
+def test_what_killed_runs_have_left_is_removed(path):
+    """Not what a run at work, a run with a checkpoint or another file's run has."""
+    abandoned = path.with_name(".K.npy.once-0123abcd.part")
+    others = [path.with_name(name) for name in (".K.npy.0123abcd.part", ".L.npy.once-0123abcd.part")]
+    for file in (abandoned, *others):
+        file.write_bytes(b"what there was")
+    at_work = written(path, token=None)
+    after = written(path, token=None)
+    assert not abandoned.exists()
+    assert len(names(path)) == 4
+    for file in (at_work, after):
+        file.finish()
+    assert names(path) == sorted(["K.npy", *(file.name for file in others)])
+    assert_equal_bits(np.load(path), VALUES)

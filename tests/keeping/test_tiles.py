@@ -293,12 +293,15 @@ def test_two_equal_calls_at_once(tmp_path, tiles_of):
 
 
 @pytest.mark.usefixtures("at_once")
-def test_less_memory_than_a_tile_of_the_checkpoint(tmp_path, tiles_of):
-    tiles_of(8)
-    stopped(tmp_path)
-    with pytest.raises(MemoryError):
-        kernel("hidden", out=tmp_path / "K.npy", checkpoint=tmp_path / "run", memory_limit=10**5)
-    assert_equal_bits(kernel("hidden", out=tmp_path / "K.npy", checkpoint=tmp_path / "run"), kernel("hidden"))
+def test_less_memory_than_a_tile_of_the_checkpoint(tmp_path):
+    X = np.random.default_rng(0).standard_normal((600, 4))
+    options = {"network": fn.Network(50_000, 4), "threads": 1}
+    kept = {**options, "out": tmp_path / "K.npy", "checkpoint": tmp_path / "run"}
+    with pytest.raises(Stop):
+        fn.ntk(X, progress=impatient(3), **kept)
+    with pytest.raises(MemoryError, match=r"600 x 600 .* go on with as much memory as the first call had"):
+        fn.ntk(X, memory_limit=5_000_000, **kept)
+    assert_equal_bits(fn.ntk(X, **kept), fn.ntk(X, **options))
 
 
 def test_tiles_are_saved_when_due_and_at_the_end(tmp_path, tiles_of, monkeypatch):
