@@ -8,7 +8,7 @@ from typing import Any
 import distributed
 
 from . import remote
-from .workers_elsewhere import VERSION, Lost, Workers, require_version
+from .workers_elsewhere import VERSION, Cancelled, Lost, Workers, require_version
 
 WORKERS_SECONDS = 60.0  # how long a cluster may take to have its first worker
 FETCH_SECONDS = 120.0  # how long a finished sum may take on its way here
@@ -121,6 +121,8 @@ class DaskWorkers(Workers):
         """Nothing is brought here yet: a finished handle stands for its sums."""
         if handle.status == "finished":
             return handle
+        if handle.status == "cancelled":
+            raise Cancelled("it was cancelled")
         if handle.status != "error":
             raise Lost(f"its result is {handle.status}")
         error = handle.exception()

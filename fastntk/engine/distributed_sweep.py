@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from . import remote
 from .task_sizes import Uncut
-from .workers_elsewhere import Broken, Lost, Unknown
+from .workers_elsewhere import Broken, Cancelled, Lost, Unknown
 
 POLL_SECONDS = 0.2
 ATTEMPTS = 4  # of a range, before its failure is the caller's
@@ -171,7 +171,7 @@ class DistributedSweep:
         """The ranges of a piece that was lost are done once more."""
         self.neurons -= piece.neurons if was_finished else 0
         for one in piece.ranges:
-            self.attempts[one] += 1
+            self.attempts[one] += not isinstance(error, Cancelled)
             if self.attempts[one] < ATTEMPTS:
                 self.uncut.put_back(one)
             elif isinstance(error, MemoryError):

@@ -11,6 +11,10 @@ class Lost(Exception):
     """A task whose worker or data has gone; the same task can be done again."""
 
 
+class Cancelled(Lost):
+    """A task that others have ended, with a restart of all workers perhaps: no fault of its own."""
+
+
 class Unknown(Exception):
     """A worker that has not seen the problem yet; the next submission carries it."""
 

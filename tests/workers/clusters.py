@@ -20,5 +20,8 @@ def quiet_cluster(n_workers=2):
             silence_logs=logging.CRITICAL,
             memory_limit=0,
         )
-        with cluster:
+        try:
             yield cluster
+        finally:
+            with contextlib.suppress(KeyError):  # of a worker that it has not heard of, after restarts
+                cluster.close()

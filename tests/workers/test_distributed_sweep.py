@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fastntk.engine import distributed_sweep, task_sizes
 from fastntk.engine.chunk import CHUNK
 from fastntk.engine.distributed_sweep import ExecutorWarning
-from fastntk.engine.workers_elsewhere import Broken, Lost, Unknown
+from fastntk.engine.workers_elsewhere import Broken, Cancelled, Lost, Unknown
 
 from .toy import Toy, ToyWorkers
 
@@ -81,6 +81,13 @@ def test_a_range_that_is_always_lost_is_an_error(toy):
     with pytest.raises(RuntimeError, match=r"neurons 0 to .* were lost 4 times .*: short of luck"):
         toy.sweep(workers)
     assert sum(handle.place == first[0] for handle in workers.handles) == 4
+
+
+def test_restarts_of_all_workers_are_no_fault_of_a_range(toy):
+    """However many there are; it is said that there were some."""
+    restarts = in_turn(*[(1.0, Cancelled("it was cancelled"))] * 9)
+    with pytest.warns(ExecutorWarning, match="it was cancelled"):
+        toy.sweep(ToyWorkers(toy.clock, restarts, count=1))
 
 
 def test_a_memory_error_that_stays_is_the_callers(toy):

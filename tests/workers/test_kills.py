@@ -76,7 +76,8 @@ def stop_and_go_on(chaos):
 
 
 def restart(chaos):
-    chaos.client.restart()
+    with contextlib.suppress(TimeoutError):  # Dask waits for the workers, which may be killed meanwhile
+        chaos.client.restart()
 
 
 def run(cluster, client, act, shares, expected):
@@ -105,7 +106,10 @@ def test_twenty_kills_stops_and_restarts(expected):
             for act in (kill, stop_and_go_on, restart, kill):
                 shares = [chance.uniform(0.01, 0.95) for _ in range(chance.randint(1, 3))]
                 count += run(cluster, client, act, shares, expected)
-                client.wait_for_workers(2, timeout=60)
+                try:
+                    client.wait_for_workers(2, timeout=60)
+                except TimeoutError:  # not all come back from a restart amid kills: a new cluster then
+                    break
 
 
 @contextlib.contextmanager
