@@ -14,6 +14,7 @@ WORKERS_SECONDS = 60.0  # how long a cluster may take to have its first worker
 FETCH_SECONDS = 120.0  # how long a finished sum may take on its way here
 LOOK_SECONDS = 0.01  # how often ended tasks are looked for
 COUNT_SECONDS = 2.0  # how often the workers are counted
+SENDINGS = 5  # of the problem, at most, where workers go while it is sent
 LOST_SECONDS = 0.1  # between two looks for a connection
 
 CANCELLED = distributed.client.CancelledError  # of one future, and of several
@@ -64,12 +65,19 @@ class DaskWorkers(Workers):
 
     def _send(self):
         """Once to the cluster, which gives it to every worker; those that join later get it from these."""
-        [self.sent] = self.client.scatter([self.problem], broadcast=True, hash=False)
+        for attempt in range(1, SENDINGS + 1):
+            self._wait_for_workers()
+            try:
+                [self.sent] = self.client.scatter([self.problem], broadcast=True, hash=False)
+                return
+            except Exception:  # whatever the scheduler met at a worker that went meanwhile
+                self._require_connection()
+                if attempt == SENDINGS:
+                    raise
 
     def submit(self, part, inputs, first, count, avoid=()):
         self._require_connection()
         if self.sent.status != "finished":  # lost with the last worker that had it, or in a restart
-            self._wait_for_workers()
             self._send()
         others = self._others(avoid) if avoid else None
         return self.client.submit(

@@ -215,3 +215,20 @@ def test_a_restart_of_the_whole_cluster(client):
     with pytest.warns(fn.ExecutorWarning, match="a worker was lost"):
         K = fn.ntk(X, network=network, executor=client, progress=progress)
     np.testing.assert_array_equal(K, expected)
+
+
+def test_a_worker_that_goes_while_the_data_is_sent(client, monkeypatch):
+    """The scheduler's error is of any kind; the data is sent again."""
+    scatter, failures = client.scatter, [OSError("gone"), RuntimeError("ConnectionPool is closed")]
+
+    def unlucky(*arguments, **options):
+        if failures:
+            raise failures.pop()
+        return scatter(*arguments, **options)
+
+    monkeypatch.setattr(client, "scatter", unlucky)
+    np.testing.assert_array_equal(fn.ntk(X, network=NETWORK, executor=client), fn.ntk(X, network=NETWORK))
+    assert not failures
+    failures += [RuntimeError("as ever")] * 5
+    with pytest.raises(RuntimeError, match="as ever"):
+        fn.ntk(X, network=NETWORK, executor=client)

@@ -43,7 +43,7 @@ class Chaos:
 
     def __init__(self, cluster, client, act, shares):
         self.cluster, self.client, self.act, self.shares = cluster, client, act, sorted(shares)
-        self.acts = []
+        self.acts, self.restarting = [], threading.Lock()
 
     def __call__(self, done, total):
         while self.shares and done >= self.shares[0] * total:
@@ -76,7 +76,8 @@ def stop_and_go_on(chaos):
 
 
 def restart(chaos):
-    with contextlib.suppress(TimeoutError):  # Dask waits for the workers, which may be killed meanwhile
+    """One after the other: of two at once Dask may lose a worker for good."""
+    with chaos.restarting, contextlib.suppress(TimeoutError):
         chaos.client.restart()
 
 
