@@ -8,7 +8,7 @@ from typing import Any
 import distributed
 
 from . import remote
-from .workers_elsewhere import VERSION, Cancelled, Lost, Workers, require_version
+from .workers_elsewhere import VERSION, Cancelled, Lost, NoWorkers, Workers, require_version
 
 WORKERS_SECONDS = 60.0  # how long a cluster may take to have its first worker
 FETCH_SECONDS = 120.0  # how long a finished sum may take on its way here
@@ -66,7 +66,6 @@ class DaskWorkers(Workers):
     def _send(self):
         """Once to the cluster, which gives it to every worker; those that join later get it from these."""
         for attempt in range(1, SENDINGS + 1):
-            self._wait_for_workers()
             try:
                 [self.sent] = self.client.scatter([self.problem], broadcast=True, hash=False)
                 return
@@ -78,6 +77,8 @@ class DaskWorkers(Workers):
     def submit(self, part, inputs, first, count, avoid=()):
         self._require_connection()
         if self.sent.status != "finished":  # lost with the last worker that had it, or in a restart
+            if not self._asked("nthreads"):
+                raise NoWorkers
             self._send()
         others = self._others(avoid) if avoid else None
         return self.client.submit(

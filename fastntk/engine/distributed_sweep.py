@@ -8,11 +8,12 @@ import statistics
 import time
 import warnings
 from collections import Counter, deque
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from . import remote
 from .task_sizes import Uncut
-from .workers_elsewhere import Broken, Cancelled, Lost, Unknown
+from .workers_elsewhere import Broken, Cancelled, Lost, NoWorkers, Unknown
 
 POLL_SECONDS = 0.2
 ATTEMPTS = 4  # of a range, before its failure is the caller's
@@ -120,6 +121,9 @@ class DistributedSweep:
             one = self.uncut.take(workers, self._speed(workers))
             try:
                 handle = self.workers.submit(self.part, inputs, *one)
+            except NoWorkers:
+                self.uncut.put_back(one)
+                return
             except BaseException:
                 self.uncut.put_back(one)
                 raise
@@ -204,8 +208,9 @@ class DistributedSweep:
                 self._again(piece, Lost("no answer"), was_finished=True)
             elif len(twins) < ATTEMPTS:
                 log.info("neurons from %d on have taken %.0f s: once more", piece.ranges[0][0], patience)
-                other = self.workers.submit(self.part, inputs, *piece.ranges[0], avoid=twins)
-                self.running[other] = piece._replace(since=now)
+                with suppress(NoWorkers):
+                    other = self.workers.submit(self.part, inputs, *piece.ranges[0], avoid=twins)
+                    self.running[other] = piece._replace(since=now)
             else:
                 raise Broken(f"no answer for {ATTEMPTS * patience:.0f} s")
 

@@ -19,6 +19,10 @@ class Unknown(Exception):
     """A worker that has not seen the problem yet; the next submission carries it."""
 
 
+class NoWorkers(Exception):
+    """There is nobody to submit to now; later there may be."""
+
+
 class Broken(Exception):
     """Workers that take no more tasks, or do not answer."""
 
@@ -40,7 +44,7 @@ class Workers(ABC):
 
     @abstractmethod
     def submit(self, part, inputs, first, count, avoid=()):
-        """Begin a range, if possible not where the handles ``avoid`` are; raises Broken."""
+        """Begin a range, if possible not where the handles ``avoid`` are; raises NoWorkers, Broken."""
 
     @abstractmethod
     def wait(self, handles, seconds):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fastntk.engine import distributed_sweep, task_sizes
 from fastntk.engine.chunk import CHUNK
 from fastntk.engine.distributed_sweep import ExecutorWarning
-from fastntk.engine.workers_elsewhere import Broken, Cancelled, Lost, Unknown
+from fastntk.engine.workers_elsewhere import Broken, Cancelled, Lost, NoWorkers, Unknown
 
 from .toy import Toy, ToyWorkers
 
@@ -189,6 +189,20 @@ def test_no_workers_for_a_while(toy):
     assert len(caught) == 1
     places = [handle.place for handle in workers.handles]
     assert len(set(places)) == len(places)  # waiting is no stall
+
+
+def test_nobody_to_submit_to_for_a_while(toy):
+    """The data has gone with the last worker: nothing is submitted until there is another."""
+    workers = ToyWorkers(toy.clock, in_turn())
+    submit, back_at = workers.submit, toy.clock.now + 500
+
+    def not_yet(*arguments, **options):
+        if toy.clock.now < back_at:
+            raise NoWorkers
+        return submit(*arguments, **options)
+
+    workers.submit = not_yet
+    toy.sweep(workers)
 
 
 def test_sums_are_fetched_now_and_then(toy):
