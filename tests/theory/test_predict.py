@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
+from scipy.sparse.linalg import aslinearoperator
 
 import fastntk as fn
 
@@ -371,6 +372,7 @@ K, Y = problem()[0][:6, :6], problem()[1]
         ({"k_train_train": np.where(K[1, 2] == K, np.nan, K)}, ValueError, r"k_train_train\[1, 2\] is nan"),
         ({"k_train_train": -K}, ValueError, "k_train_train is not positive semidefinite"),
         ({"k_train_train": K - 5 * np.eye(6)}, ValueError, "or a larger diag_reg"),
+        ({"k_train_train": aslinearoperator(K)}, TypeError, "k_train_train is an operator.*kernel_ridge"),
         ({"k_train_train": 1j * K}, TypeError, "k_train_train has dtype complex"),
         ({"y_train": Y[:5]}, ValueError, "y_train has length 5"),
         ({"y_train": [np.inf, *Y[1:]]}, ValueError, r"y_train is not finite: y_train\[0\]"),
@@ -445,6 +447,14 @@ def test_wrong_ensembles_are_refused_before_their_kernels_are_computed():
         fn.gradient_descent_mse_ensemble(lambda *_: K, np.eye(6), Y[:5])
     with pytest.raises(ValueError, match="diag_reg is -1"):
         fn.gradient_descent_mse_ensemble(lambda *_: K, np.eye(6), Y, diag_reg=-1)
+
+
+def test_a_host_whose_numpy_raises_on_underflow():
+    with np.errstate(all="raise"):
+        train = fn.gradient_descent_mse(K, Y)([1e5, np.inf], 1e-300)
+        found = fn.gradient_descent_mse_ensemble(lambda *_: K, np.eye(6), Y)(1e5, compute_cov=True)
+    np.testing.assert_allclose(train, [Y, Y], rtol=1e-12)
+    np.testing.assert_allclose(found.ntk.covariance, np.zeros((6, 6)), rtol=0, atol=1e-12)
 
 
 def test_memory_is_asked_for_first(monkeypatch):
