@@ -10,20 +10,20 @@ TOLERANCE = 1e-12  # of the largest entry: above rounding in float64, far below 
 ROWS_PER_BLOCK = 256
 
 
-def symmetric_matrix(K, what):
+def symmetric_matrix(K, what, name="K"):
     """A finite symmetric real matrix in float64: K itself where it is one, a memmap too.
 
     ``what`` needs it, in the plural, for the error.
     """
-    K = validation.as_array(K, "K")
+    K = validation.as_array(K, name)
     if K.dtype != np.float64 or K.ndim != 2 or 0 in K.shape:
-        K = validation.as_matrix(K, "K", dtype=np.float64)
+        K = validation.as_matrix(K, name, dtype=np.float64)
     if K.shape[0] != K.shape[1]:
         raise ValueError(
-            f"K has shape {K.shape}; {what} need a square matrix, such as ntk(X, ...) without Y."
+            f"{name} has shape {K.shape}; {what} need a square matrix, such as ntk(X, ...) without Y."
         )
-    _require_finite(K)
-    _require_symmetric(K)
+    _require_finite(K, name)
+    _require_symmetric(K, name)
     return K
 
 
@@ -73,14 +73,14 @@ def _of_symmetric(K, what):
     return K
 
 
-def _require_finite(K):
+def _require_finite(K, name):
     """Raise with the place and value of the first NaN or infinity; block by block, no copy of K."""
     for start in range(0, len(K), ROWS_PER_BLOCK):
         if not np.isfinite(K[start : start + ROWS_PER_BLOCK]).all():
-            validation.require_finite(K, "K")
+            validation.require_finite(K, name)
 
 
-def _require_symmetric(K):
+def _require_symmetric(K, name):
     """Raise with the worst entry where K differs from its transpose; block by block, no copy of K."""
     allowed = TOLERANCE * max(K.max(), -K.min())
     for start in range(0, len(K), ROWS_PER_BLOCK):
@@ -90,6 +90,7 @@ def _require_symmetric(K):
         if gap[i, j] > allowed:
             i, j = int(i) + start, int(j)
             raise ValueError(
-                f"K is not symmetric: K[{i}, {j}] is {K[i, j]} but K[{j}, {i}] is {K[j, i]}. It must be "
-                f"the kernel of one set of rows, ntk(X, ...); where it is only rounding, pass (K + K.T) / 2."
+                f"{name} is not symmetric: {name}[{i}, {j}] is {K[i, j]} but {name}[{j}, {i}] is {K[j, i]}. "
+                f"It must be the kernel of one set of rows, ntk(X, ...); where it is only rounding, pass "
+                f"(K + K.T) / 2."
             )

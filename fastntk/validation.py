@@ -203,6 +203,15 @@ def as_positive(value, name, *, low=0.0, high=math.inf):
     return number
 
 
+def as_not_negative(value, name):
+    """A finite real number, at least 0."""
+    if isinstance(value, (bool, np.bool_)) or np.asarray(value).dtype.kind not in "fiu" or np.ndim(value):
+        raise TypeError(f"{name} is {value!r}; it must be a number, at least 0.")
+    if not 0 <= float(value) < np.inf:
+        raise ValueError(f"{name} is {value}; it must be finite and at least 0.")
+    return float(value)
+
+
 def as_choice(value, name, choices):
     """One of the strings ``choices``."""
     if not isinstance(value, str) or value not in choices:
