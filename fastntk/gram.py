@@ -3,6 +3,7 @@
 import sys
 
 from . import validation
+from .arrays import like_its_arrays
 from .engine.accumulators import (
     ActivationCounts,
     CoactivationCounts,
@@ -26,6 +27,7 @@ from .sides import kernel_sides
 LAYERS = ("hidden", "output", "both")
 
 
+@like_its_arrays
 @in_ieee_arithmetic
 def ntk(
     X,
@@ -152,6 +154,7 @@ def ntk(
         return matrix.in_memory(saved) if out is None else matrix.to_file(out, saved)
 
 
+@like_its_arrays
 @in_ieee_arithmetic
 def ntk_diag(
     X,
@@ -196,6 +199,23 @@ def ntk_diag(
         return row_values(problem, 1, range(draws), finish, options, saved, as_workers(executor, threads))[
             :, 0
         ]
+
+
+def mean_coactivation(rows, columns, network, options):
+    """(1/m) sum_r a_r^2 b_ri b_rj of two sides whose masks are None, (n, p) float64.
+
+    It multiplies x~_i . x~_j in the hidden-layer kernel, and is constant in the inputs almost everywhere:
+    the factor that derivatives of the kernel keep.
+    """
+    neurons = network._neurons
+    sides = [rows] if columns is rows else [rows, columns]
+
+    def formula(sums, _products):
+        mean = sums[0] / neurons.width
+        return mean if neurons.constant_square is None else mean * neurons.constant_square
+
+    problem = Problem(neurons, [_counts(neurons)], sides, 0)
+    return KernelMatrix(problem, (len(rows.X), len(columns.X)), 1, formula, options).in_memory()
 
 
 def planned_ntk(neurons, rows, columns, layers, options):
