@@ -47,7 +47,7 @@ def on_a_grid(n=3, dim=4, width=12, outputs=2, step=2.0**-7):
 
 # ------------------------------------------------------------------------------------- outputs
 @pytest.mark.parametrize("q", [None, 1, 3])
-@pytest.mark.parametrize("mask", MASKS, ids=repr)
+@pytest.mark.parametrize("mask", MASKS[:3], ids=repr)
 def test_values_are_those_of_fastntk(mask, q):
     X, W, a = problem(outputs=q)
     found = outputs(X, W, a, mask=mask, seed=3, draw=2, row_ids=np.arange(7) + 4)
