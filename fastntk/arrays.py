@@ -80,7 +80,7 @@ def like_its_arrays(function):
     @functools.wraps(function)
     def wrapper(*args, **kwargs):
         given = dict(zip(signature.parameters, args, strict=False)) | kwargs
-        arrays = {}
+        arrays: dict = {}
         for name in names:
             value = given.get(name)
             if isinstance(value, (tuple, list)) and len(value) == 2:  # the directions of jvp for both layers

@@ -64,6 +64,7 @@ def ntk(
     X : (n, d) real array
         Inputs, rounded to float32; never written.  A float32 ``np.memmap`` is read a tile at a time with
         ``out`` (another dtype is converted as a whole); an iterator of blocks of rows is gathered first.
+        Tensors of PyTorch, arrays of JAX and of array-API libraries, and data frames are read too.
     Y : (p, d) real array, optional
         Inputs of the columns.  Without it the columns are X and the result is symmetric.
     network : Network
@@ -100,7 +101,7 @@ def ntk(
     Returns
     -------
     (n, p) float64
-        With ``out`` a read-only memory map of that file.
+        A tensor or array of the library of X; with ``out`` a read-only memory map of that file.
 
     Raises
     ------

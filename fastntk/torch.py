@@ -7,6 +7,7 @@
 Gradients are those with the activation pattern held fixed: the pattern is constant almost everywhere, so
 they are the derivative wherever there is one, and those of relu'(0) = 0 elsewhere.  Forward values are those
 of :func:`fastntk.outputs` and :func:`fastntk.ntk`, at weights and masked inputs rounded to float32.
+``torch.compile`` leaves these functions alone, and compiles what is around them.
 """
 
 try:
@@ -23,6 +24,7 @@ from .sides import kernel_sides
 __all__ = ["MaskedNetwork", "ntk", "outputs"]
 
 
+@torch.compiler.disable
 def outputs(X, W, a, *, mask=None, seed=0, draw=0, row_ids=None):
     """Outputs f_c(x~_i) = m^{-1/2} sum_r a_rc relu(w_r . x~_i), differentiable by X, W and a.
 
@@ -72,6 +74,7 @@ def outputs(X, W, a, *, mask=None, seed=0, draw=0, row_ids=None):
     return _Outputs.apply(_masked(X, mask, seed, draw, row_ids), W, a)
 
 
+@torch.compiler.disable
 def ntk(
     X,
     Y=None,
@@ -199,6 +202,8 @@ class MaskedNetwork(torch.nn.Module):
     True
     """
 
+    step: torch.Tensor
+
     def __init__(self, width, dim, outputs=1, mask=None, seed=0):
         super().__init__()
         network = Network(width, dim, outputs=outputs, seed=seed)
@@ -209,6 +214,7 @@ class MaskedNetwork(torch.nn.Module):
         self.output_weight = torch.nn.Parameter(signs, requires_grad=False)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
+    @torch.compiler.disable
     def forward(self, X, row_ids=None):
         """Outputs (n,), (n, q) for q outputs, of inputs (n, d).
 

@@ -1,5 +1,6 @@
 """Arrays and data frames of other libraries: the numbers of NumPy, in the library that they came from."""
 
+import importlib
 import subprocess
 import sys
 
@@ -266,3 +267,11 @@ print({"torch", "jax", "pandas", "polars", "array_api_strict"} & set(sys.modules
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("library", ["torch", "jax"])
+def test_a_missing_library_is_named(library, monkeypatch):
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.delitem(sys.modules, f"fastntk.{library}", raising=False)
+    with pytest.raises(ImportError, match=rf'fastntk\.{library} needs .* pip install "fastntk\[{library}\]"'):
+        importlib.import_module(f"fastntk.{library}")

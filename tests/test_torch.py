@@ -370,6 +370,18 @@ def test_it_is_an_ordinary_module():
     assert "64, 3, outputs=2" in repr(model)
 
 
+def test_compiled_around():
+    """torch.compile breaks its graph there, and the masks go on."""
+    model = torch.nn.Sequential(MaskedNetwork(50, 3, outputs=2, mask=fn.GaussianMask(0.3)), torch.nn.Tanh())
+    other, X = copy.deepcopy(model), torch.eye(3)
+    compiled = torch.compile(other, backend="eager")
+    for _ in range(2):
+        for one in (model, compiled):
+            one(X).sum().backward()
+        assert torch.equal(compiled(X), model(X))
+    assert torch.equal(other[0].weight.grad, model[0].weight.grad)
+
+
 def test_the_network_of_the_module_is_a_copy():
     net = MaskedNetwork(50, 3, outputs=2)
     network = net.network()
