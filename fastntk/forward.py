@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import masking, validation
+from .arrays import as_numpy, like_its_arrays, result_like
 from .engine.accumulators import OutputSums, PatternBits
 from .engine.environment import in_ieee_arithmetic
 from .engine.executors import as_workers
@@ -35,7 +36,9 @@ class ActivationPattern:
 
     def to_bool(self):
         """(n, m) bool array: eight times the memory of ``packed``."""
-        return np.unpackbits(self.packed, axis=1, count=self.width, bitorder="little").view(bool)
+        packed = as_numpy(self.packed, "packed")
+        bits = np.unpackbits(packed, axis=1, count=self.width, bitorder="little").view(bool)
+        return result_like(packed=self.packed)(bits)
 
 
 @in_ieee_arithmetic
@@ -73,6 +76,7 @@ def activation_pattern(
     array([[ True, False],
            [False, False]])
     """
+    back = result_like(X=X)
     X = validation.as_matrix(X, "X")
     neurons = as_network(network, X)._neurons
     options = checked_options(threads, memory_limit, progress)
@@ -81,9 +85,10 @@ def activation_pattern(
     inputs = sums.pack(masking.sample(mask, X, seed=seed, draw=draw, row_ids=row_ids))
     packed = np.zeros(shape, np.uint8)
     sums.run([inputs], packed=packed)
-    return ActivationPattern(packed, neurons.width)
+    return ActivationPattern(back(packed), neurons.width)
 
 
+@like_its_arrays
 @in_ieee_arithmetic
 def outputs(
     X,

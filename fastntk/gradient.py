@@ -3,6 +3,7 @@
 import numpy as np
 
 from . import masking, validation
+from .arrays import like_its_arrays
 from .engine.environment import in_ieee_arithmetic
 from .engine.gradients import (
     Cotangent,
@@ -20,6 +21,7 @@ from .network import as_network
 LARGEST_WEIGHT = 1e180  # of an output, in vjp: times 1e60 and sums of float32 products, float64 still
 
 
+@like_its_arrays
 @in_ieee_arithmetic
 def vjp(
     X,
@@ -101,7 +103,7 @@ def vjp(
     X = validation.as_matrix(X, "X")
     neurons = as_network(network, X)._neurons
     validation.as_choice(layers, "layers", LAYERS)
-    u = _for_outputs(u, "u", len(X), neurons.outputs)
+    u = for_outputs(u, "u", len(X), neurons.outputs)
     if np.abs(u).max() > LARGEST_WEIGHT:
         raise ValueError(
             f"u holds magnitudes up to {np.abs(u).max():g}; the largest must be at most {LARGEST_WEIGHT:g}."
@@ -133,6 +135,7 @@ def vjp(
     return {"hidden": hidden, "output": output, "both": (hidden, output)}[layers]
 
 
+@like_its_arrays
 @in_ieee_arithmetic
 def jvp(
     X,
@@ -228,13 +231,14 @@ def jvp(
     return inputs.spread_rows(result if outputs > 1 else result[:, 0])
 
 
-def _for_outputs(value, name, length, outputs):
+def for_outputs(value, name, length, outputs):
     """A finite real array (length,) or (length, q) of numbers for each output, as (length, q) float64."""
     array = validation.as_columns(value, name, length=length)
     if array.shape[1] != outputs:
         shape = f"({length},)" if outputs == 1 else f"({length}, {outputs})"
         raise ValueError(
-            f"{name} has shape {np.shape(value)}; {shape} is expected, as the network has {outputs} outputs."
+            f"{name} has shape {tuple(np.shape(value))}; {shape} is expected, as the network has {outputs} "
+            f"outputs."
         )
     return array
 
@@ -250,7 +254,7 @@ def _directions(V, layers, neurons):
             )
         (V, Va), name = V, "V[1]"
     if layers != "hidden":
-        Va = _for_outputs(Va, name, neurons.width, neurons.outputs)
+        Va = for_outputs(Va, name, neurons.width, neurons.outputs)
     if layers == "output":
         return None, Va
     V = validation.as_array(V, "V")

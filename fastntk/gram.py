@@ -3,6 +3,7 @@
 import sys
 
 from . import validation
+from .arrays import like_its_arrays
 from .engine.accumulators import (
     ActivationCounts,
     CoactivationCounts,
@@ -26,6 +27,7 @@ from .sides import kernel_sides
 LAYERS = ("hidden", "output", "both")
 
 
+@like_its_arrays
 @in_ieee_arithmetic
 def ntk(
     X,
@@ -62,6 +64,7 @@ def ntk(
     X : (n, d) real array
         Inputs, rounded to float32; never written.  A float32 ``np.memmap`` is read a tile at a time with
         ``out`` (another dtype is converted as a whole); an iterator of blocks of rows is gathered first.
+        Tensors of PyTorch, arrays of JAX and of array-API libraries, and data frames are read too.
     Y : (p, d) real array, optional
         Inputs of the columns.  Without it the columns are X and the result is symmetric.
     network : Network
@@ -98,7 +101,7 @@ def ntk(
     Returns
     -------
     (n, p) float64
-        With ``out`` a read-only memory map of that file.
+        A tensor or array of the library of X; with ``out`` a read-only memory map of that file.
 
     Raises
     ------
@@ -152,6 +155,7 @@ def ntk(
         return matrix.in_memory(saved) if out is None else matrix.to_file(out, saved)
 
 
+@like_its_arrays
 @in_ieee_arithmetic
 def ntk_diag(
     X,
@@ -196,6 +200,23 @@ def ntk_diag(
         return row_values(problem, 1, range(draws), finish, options, saved, as_workers(executor, threads))[
             :, 0
         ]
+
+
+def mean_coactivation(rows, columns, network, options):
+    """(1/m) sum_r a_r^2 b_ri b_rj of two sides whose masks are None, (n, p) float64.
+
+    It multiplies x~_i . x~_j in the hidden-layer kernel, and is constant in the inputs almost everywhere:
+    the factor that derivatives of the kernel keep.
+    """
+    neurons = network._neurons
+    sides = [rows] if columns is rows else [rows, columns]
+
+    def formula(sums, _products):
+        mean = sums[0] / neurons.width
+        return mean if neurons.constant_square is None else mean * neurons.constant_square
+
+    problem = Problem(neurons, [_counts(neurons)], sides, 0)
+    return KernelMatrix(problem, (len(rows.X), len(columns.X)), 1, formula, options).in_memory()
 
 
 def planned_ntk(neurons, rows, columns, layers, options):

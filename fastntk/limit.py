@@ -15,12 +15,14 @@ import math
 import numpy as np
 
 from . import arccosine, masks, validation
+from .arrays import like_its_arrays
 from .engine.environment import in_ieee_arithmetic
 from .sides import kernel_sides, require_closed_form
 
 _DRAWS = "give draws=, the number of draws to average over"
 
 
+@like_its_arrays
 @in_ieee_arithmetic
 def ntk_limit(
     X,

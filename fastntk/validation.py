@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from .arrays import as_numpy
+
 SEED_LIMIT = 1 << 64
 VALUES_PER_BLOCK = 1 << 20
 
@@ -131,11 +133,11 @@ def as_output(value, name, shape, others):
 
 
 def as_array(value, name):
-    """np.asarray that names the argument."""
+    """np.asarray that names the argument, and reads the arrays and data frames of other libraries."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array; fill it first: {name}.filled(value).")
     try:
-        return np.asarray(value)
+        return np.asarray(as_numpy(value, name))
     except ValueError as error:  # rows of different lengths
         raise ValueError(f"{name} is not an array: {error}") from None
 
@@ -230,7 +232,7 @@ def as_ids(value, name, length):
     """Row ids: ``length`` unsigned 64-bit integers, 0..length-1 where None is given."""
     if value is None:
         return np.arange(length, dtype=np.uint64)
-    ids = np.asarray(value)
+    ids = as_array(value, name)
     if ids.dtype.kind not in "iu":
         raise TypeError(f"{name} has dtype {ids.dtype}; row ids are integers.")
     if ids.shape != (length,):

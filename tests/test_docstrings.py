@@ -16,12 +16,14 @@ MODULES = {
     for module in pkgutil.walk_packages(path, prefix)
     if not module.name.endswith("__main__")
 }
+LIBRARIES = {"fastntk.torch": "torch", "fastntk.jax": "jax"}  # that a module is for
 WITHOUT_EXAMPLE = {"ActivationPattern"}  # shown by activation_pattern
 
 
 @pytest.mark.parametrize("name", ["fastntk", *sorted(MODULES)])
 def test_examples(name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    pytest.importorskip(LIBRARIES.get(name, "fastntk"))
     module = importlib.import_module(name)
     result = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert result.failed == 0

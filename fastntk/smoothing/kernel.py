@@ -3,6 +3,7 @@
 import numpy as np
 
 from .. import validation
+from ..arrays import like_its_arrays
 from ..engine.environment import in_ieee_arithmetic
 from ..engine.moment_sums import MeanFeatureGram, SmoothedReluGram
 from ..engine.moments import MomentInputs
@@ -14,6 +15,7 @@ from ..sides import kernel_sides, require_closed_form
 from .inputs import variances
 
 
+@like_its_arrays
 @in_ieee_arithmetic
 def expected_ntk(
     X,

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .. import gaussian, validation
+from ..arrays import like_its_arrays
 from ..engine.environment import in_ieee_arithmetic
 from ..engine.moment_sums import SmoothedOutputs
 from ..engine.moments import MomentInputs
@@ -11,6 +12,7 @@ from ..engine.plan import checked_options, require_memory
 from .inputs import as_problem
 
 
+@like_its_arrays
 @in_ieee_arithmetic
 def expected_outputs(X, *, network, mask=None, proxy=False, threads=None, memory_limit=None, progress=None):
     """The mean outputs E f_c(x~_i) = m^{-1/2} sum_r a_rc E relu(h_ri), h_ri ~ N(z, s^2).
