@@ -12,7 +12,7 @@ import psutil
 
 from .. import _version
 from ..engine.threads import available_cpus
-from ..kernels.cpu.paths import chosen_path
+from ..kernels import load
 
 LIBRARIES = ("numpy", "scipy", "numba", "scikit-learn", "matplotlib", "pandas", "pyarrow")
 
@@ -27,10 +27,15 @@ def provenance():
         "system": f"{platform.system()} {platform.release()} ({platform.machine()})",
         "processor": processor_name(),
         "cores": f"{available_cpus()} usable of {os.cpu_count()}",
-        "CPU path": chosen_path().name,
+        "CPU path": _cpu_path(),
         "memory": f"{memory / 2**30:.1f} GiB",
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _cpu_path():
+    kernels = load()
+    return f"{kernels.name}, counts with AMX" if kernels.counts_with_amx else kernels.name
 
 
 def processor_name():

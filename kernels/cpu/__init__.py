@@ -6,6 +6,7 @@ from functools import cached_property, lru_cache, partial
 import numpy as np
 
 from . import layout, product
+from .paths import counts_with_amx
 
 
 class CpuKernels:
@@ -17,7 +18,8 @@ class CpuKernels:
     def __init__(self, path):
         self.path = path
         self.name = path.name
-        self.row_multiple = math.lcm(path.forward_rows, path.count_rows, path.count_columns)
+        self.counts_with_amx = counts_with_amx(path)
+        self.row_multiple = math.lcm(path.forward_rows, *self._counting.tile(path))
         self.group_width = product.group_width(path)
         self.pattern_inputs = partial(layout.pattern_inputs, path=path)
         self.pattern_scratch = partial(layout.pattern_scratch, path=path)
@@ -51,10 +53,18 @@ class CpuKernels:
         return make_pattern(self.path)
 
     @cached_property
-    def coactivation(self):
-        from .coactivation import make_coactivation
+    def _counting(self):
+        """The module of the fastest way to count."""
+        from . import coactivation, coactivation_amx
 
-        return make_coactivation(self.path)
+        return coactivation_amx if self.counts_with_amx else coactivation
+
+    @cached_property
+    def coactivation(self):
+        return self._counting.make_coactivation(self.path)
+
+    def coactivation_scratch_bytes(self, columns):
+        return self._counting.scratch_bytes(columns)
 
     @cached_property
     def ordered_product(self):

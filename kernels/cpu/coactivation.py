@@ -32,6 +32,16 @@ def count_tile(emit, lanes, rows, columns, p, p_stride, q, q_stride, steps, coun
             emit.store(emit.load(more.type, at) + more, at, align=4)
 
 
+def tile(path):
+    """What the rows of p and of q are multiples of."""
+    return path.count_rows, path.count_columns
+
+
+def scratch_bytes(columns):
+    """Bytes beside the arguments."""
+    return 0
+
+
 def make_coactivation(path):
     """The kernel coactivation(p, q, count, upper, counts).
 

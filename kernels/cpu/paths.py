@@ -4,7 +4,10 @@ An instruction that the host lacks aborts the process inside LLVM, so the choice
 feature list before anything compiles.  All paths give the same random values, pattern bits and counts.
 """
 
+import ctypes
 import os
+import platform
+import sys
 from functools import cache
 from typing import NamedTuple
 
@@ -15,7 +18,7 @@ class Path(NamedTuple):
     """Register-tile shapes of one instruction set.
 
     A panel is ``2 * lanes`` neurons.  The forward tile is ``forward_rows`` samples by one panel; the
-    coactivation tile is ``count_rows`` by ``count_columns`` samples; the float64 tile is
+    coactivation tile is ``count_rows`` by ``count_columns`` samples (without AMX); the float64 tile is
     ``lanes // 2`` by ``3 * lanes // 2``; the tile of training, and of dense gradients, is ``step_neurons``
     neurons by ``step_vectors`` vectors of samples or of features.
     """
@@ -61,6 +64,23 @@ def available_paths():
     """Names of the paths this process can run, fastest first."""
     features = target_features()
     return [path.name for path in PATHS.values() if features.issuperset(path.features)]
+
+
+AMX = ("amx-tile", "amx-int8")  # beside AVX-512: matrix tiles, which counts of active neurons are faster with
+_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18
+
+
+def counts_with_amx(path):
+    """Whether a path counts with AMX: where the processor has it, and Linux grants its registers."""
+    return path.name == "avx512" and target_features().issuperset(AMX) and _tiles_are_granted()
+
+
+@cache
+def _tiles_are_granted():
+    """Whether this process and its children may use tile registers, which abort it otherwise."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return False
+    return ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA) == 0
 
 
 def chosen_path(name=None):

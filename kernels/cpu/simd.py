@@ -171,6 +171,18 @@ class Emitter:
     def constant(self, llvm_type, number):
         return Value(self, _constant(llvm_type, number))
 
+    def lane_constants(self, llvm_type, numbers):
+        """An integer vector of these numbers."""
+        return Value(self, ir.Constant(llvm_type, list(numbers)))
+
+    def gather(self, llvm_type, addresses):
+        """The elements at these addresses as a vector, lane 0 first."""
+        vector = ir.Constant(llvm_type, ir.Undefined)
+        for lane, address in enumerate(addresses):
+            element = self.load(llvm_type.element, address).llvm
+            vector = self.builder.insert_element(vector, element, ir.Constant(_I32, lane))
+        return Value(self, vector)
+
     def load(self, llvm_type, address, offset=0, align=4):
         load = self.builder.load(self._pointer(address, offset, llvm_type))
         load.align = align
@@ -182,6 +194,12 @@ class Emitter:
 
     def _pointer(self, address, offset, llvm_type):
         return self.builder.inttoptr((self.integer(address) + offset).llvm, llvm_type.as_pointer())
+
+    def prefetch(self, address):
+        """Bring a cache line to the second-level cache, for writing."""
+        pointer = self.builder.inttoptr(self.integer(address).llvm, ir.IntType(8).as_pointer())
+        to_write, second_level, data = (ir.Constant(_I32, number) for number in (1, 2, 1))
+        self.call("llvm.prefetch.p0", ir.VoidType(), pointer, to_write, second_level, data)
 
     def broadcast(self, value, lanes):
         """A scalar in every lane."""

@@ -1,11 +1,24 @@
 """Coactivation counts are exact integers on every path, whatever the shape."""
 
+from unittest import mock
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastntk.kernels import load, reference
-from fastntk.kernels.cpu.paths import available_paths
+from fastntk.kernels import cpu, load, reference
+from fastntk.kernels.cpu.paths import PATHS, available_paths
+
+WAYS = {name: load(name) for name in available_paths()}
+if any(kernels.counts_with_amx for kernels in WAYS.values()):
+    with mock.patch.object(cpu, "counts_with_amx", return_value=False):
+        WAYS["avx512 without amx"] = cpu.CpuKernels(PATHS["avx512"])
+
+
+@pytest.fixture(params=WAYS)
+def kernels(request):
+    return WAYS[request.param]
 
 
 def packed(kernels, P):
@@ -31,8 +44,7 @@ def coactivation(kernels, P, Q, *, upper):
 def test_counts_equal_the_reference(n, p, m, density):
     rng = np.random.default_rng(n * 1000 + p)
     P, Q = rng.random((n, m)) < density, rng.random((p, m)) < density
-    for name in available_paths():
-        kernels = load(name)
+    for kernels in WAYS.values():
         np.testing.assert_array_equal(coactivation(kernels, P, Q, upper=False), reference.coactivation(P, Q))
         symmetric = coactivation(kernels, P, P, upper=True)
         np.testing.assert_array_equal(np.triu(symmetric), np.triu(reference.coactivation(P, P)))
@@ -46,8 +58,22 @@ def test_many_rows(kernels):
     np.testing.assert_array_equal(np.triu(coactivation(kernels, P, P, upper=True)), np.triu(expected))
 
 
+@pytest.mark.parametrize(("n", "p"), [(513, 561), (16, 1040), (1025, 17)])
+def test_ragged_blocks(kernels, n, p):
+    """One row or one tile more than a block holds, on either side."""
+    rng = np.random.default_rng(n)
+    P, Q = (rng.random((rows, 1090)) < 0.5 for rows in (n, p))
+    expected = P.astype(np.float32) @ Q.astype(np.float32).T
+    np.testing.assert_array_equal(coactivation(kernels, P, Q, upper=False), expected)
+
+
 def test_counts_are_added_to(kernels):
     P = np.ones((3, 10), bool)
     counts = np.full(kernels.counts_shape(3, 3), 5, np.int32)
     kernels.coactivation(packed(kernels, P), packed(kernels, P), 10, False, counts)
     np.testing.assert_array_equal(counts[:3, :3], 15)
+
+
+def test_without_a_grant_of_tiles_they_are_not_used(monkeypatch):
+    monkeypatch.setattr(cpu.paths, "_tiles_are_granted", lambda: False)
+    assert not any(cpu.CpuKernels(PATHS[name]).counts_with_amx for name in available_paths())

@@ -54,6 +54,6 @@ def test_relu_block_is_whole_panels_on_every_path():
 def test_row_padding_fits_all_tiles():
     for name in paths.available_paths():
         kernels = load(name)
-        tiles = kernels.path.forward_rows, kernels.path.count_rows, kernels.path.count_columns
+        tiles = kernels.path.forward_rows, *kernels._counting.tile(kernels.path)
         assert all(kernels.bits_shape(1, 1)[0] % tile == 0 for tile in tiles)
         assert kernels.empty((3, 5), np.float32).ctypes.data % 64 == 0

@@ -1,0 +1,63 @@
+"""Matrix tiles of Intel AMX: eight registers of 16 rows of 64 bytes, and products that add up in them.
+
+Only for processes that may use them: ``paths.counts_with_amx`` says so.
+"""
+
+import numpy as np
+from llvmlite import ir
+
+from .simd import vector_kernel
+
+TILE = 16  # rows of a register, and its columns of 32 bits
+TILE_BYTES = 64 * TILE
+CONFIGURATION = np.zeros(64, np.uint8)  # eight full registers, in the format of the instruction ldtilecfg
+CONFIGURATION[0] = 1  # the palette
+CONFIGURATION[16:32].view(np.uint16)[:] = 64  # bytes of a row
+CONFIGURATION[48:56] = TILE  # rows
+
+
+def _register(number):
+    return ir.Constant(ir.IntType(8), number)
+
+
+def _pointer(emit, address):
+    return emit.builder.inttoptr(emit.integer(address).llvm, ir.IntType(8).as_pointer())
+
+
+def load_tile(emit, number, address, stride):
+    """Fill a register from rows of 64 bytes that are ``stride`` apart."""
+    emit.call(
+        "llvm.x86.tileloadd64",
+        ir.VoidType(),
+        _register(number),
+        _pointer(emit, address),
+        emit.integer(stride),
+    )
+
+
+def store_tile(emit, number, address, stride):
+    """Write a register to rows of 64 bytes that are ``stride`` apart."""
+    emit.call(
+        "llvm.x86.tilestored64",
+        ir.VoidType(),
+        _register(number),
+        _pointer(emit, address),
+        emit.integer(stride),
+    )
+
+
+def add_byte_products(emit, sums, left, right):
+    """sums[i, j] += sum_k left[i, k] right[k // 4, j, k % 4]: unsigned bytes, exact in int32."""
+    emit.call("llvm.x86.tdpbuud", ir.VoidType(), *map(_register, (sums, left, right)))
+
+
+@vector_kernel
+def configure_tiles(emit, configuration):
+    """Begin to use the registers, in this thread."""
+    emit.call("llvm.x86.ldtilecfg", ir.VoidType(), _pointer(emit, configuration))
+
+
+@vector_kernel
+def release_tiles(emit):
+    """End it: the system need not save them any more."""
+    emit.call("llvm.x86.tilerelease", ir.VoidType())
