@@ -106,7 +106,7 @@ def kernel_ridge(K, y, *, ridge, tolerance=1e-8, max_products=1000):
     """
     kernel = SymmetricKernel(K, "linear systems")
     targets = validation.as_columns(y, "y", length=kernel.size)
-    ridge = _as_ridge(ridge)
+    ridge = as_ridge(ridge)
     tolerance = validation.as_positive(tolerance, "tolerance", low=1e-14, high=0.1)
     max_products = validation.as_count(max_products, "max_products")
 
@@ -126,7 +126,7 @@ def kernel_ridge(K, y, *, ridge, tolerance=1e-8, max_products=1000):
     return KernelRidge(coefficients, residuals, converged, kernel.products, method)
 
 
-def _as_ridge(value):
+def as_ridge(value):
     """A finite real number, at least 0."""
     if isinstance(value, (bool, np.bool_)) or np.asarray(value).dtype.kind not in "fiu" or np.ndim(value):
         raise TypeError(f"ridge is {value!r}; it must be a number, at least 0.")
