@@ -50,8 +50,9 @@ class NTKKernel(Kernel):
     to be predicted.  Predicted variances count the mask of that row too.  There is no "finite" kernel of
     sampled masks here for the same reason: a row has no number that would say which mask is its own.
 
-    The kernel grows with |x|^2 and has no bias: scale the features, and multiply by a ``ConstantKernel`` and
-    add a ``WhiteKernel`` where amplitude and noise are unknown.
+    The kernel grows with |x|^2 and has no bias: standardise the features, and multiply by a
+    ``ConstantKernel`` for the size of the targets.  The variance that masks bring is noise to a Gaussian
+    process, and a ``WhiteKernel`` competes with it.
 
     *Gradients* are exact derivatives of what is computed, by log kappa.  Cost of the kernel: as there.  Of
     gradients, for each kappa: O(n^2 d) ("infinite", one kappa), O(n^2) (one of d) and O(m n^2 d)
@@ -63,15 +64,16 @@ class NTKKernel(Kernel):
     --------
     >>> import numpy as np
     >>> from sklearn.gaussian_process import GaussianProcessRegressor
-    >>> from sklearn.gaussian_process.kernels import ConstantKernel, WhiteKernel
+    >>> from sklearn.gaussian_process.kernels import ConstantKernel
     >>> from fastntk.estimators import NTKKernel
     >>> NTKKernel(0.5)([[3.0]])
     array([[5.625]])
     >>> rng = np.random.default_rng(0)
     >>> X = rng.standard_normal((60, 5))
-    >>> kernel = ConstantKernel() * NTKKernel(0.2) + WhiteKernel(0.1)
-    >>> model = GaussianProcessRegressor(kernel).fit(X[:40], np.abs(X[:40, 0]))
-    >>> bool(model.score(X[40:], np.abs(X[40:, 0])) > 0.5)
+    >>> kernel = ConstantKernel() * NTKKernel(0.2)
+    >>> y = 2 * X[:, 0] + np.abs(X[:, 1]) + rng.standard_normal(60)
+    >>> model = GaussianProcessRegressor(kernel).fit(X[:40], y[:40])
+    >>> bool(model.score(X[40:], y[40:]) > 0.5)
     True
     """
 

@@ -8,11 +8,11 @@ import pytest
 from sklearn.datasets import load_diabetes, load_digits, load_iris
 from sklearn.dummy import DummyClassifier
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, WhiteKernel
+from sklearn.gaussian_process.kernels import ConstantKernel
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler, add_dummy_feature
 from sklearn.svm import SVC
 
 from fastntk.estimators import NetworkClassifier, NetworkRegressor, NTKClassifier, NTKKernel, NTKRegressor
@@ -22,7 +22,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "scikit-learn.md"
 
 def score(model, data, folds, **options):
     kind = StratifiedKFold if len(np.unique(data[1])) <= 10 else KFold
-    model = make_pipeline(StandardScaler(), model)
+    model = make_pipeline(StandardScaler(), FunctionTransformer(add_dummy_feature), model)
     return cross_val_score(model, *data, cv=kind(folds, shuffle=True, random_state=0), **options).mean()
 
 
@@ -31,7 +31,7 @@ def score(model, data, folds, **options):
     [
         NTKClassifier(width=3000, kappa=0.1, draws=2),
         NTKClassifier("infinite"),
-        NetworkClassifier(width=1000, kappa=0.1, steps=100),
+        NetworkClassifier(width=1000, kappa=0.1, steps=400),
         SVC(kernel=NTKKernel(0.1)),
     ],
     ids=repr,
@@ -70,7 +70,7 @@ def test_probabilities_of_iris(model):
         NTKRegressor("expected", width=300, kappa=0.5, ridge=1.0),
         NTKRegressor("infinite", kappa=0.5, ridge=1.0),
         NetworkRegressor(width=1000, kappa=0.3, steps=50),
-        GaussianProcessRegressor(ConstantKernel(0.1) * NTKKernel(0.3) + WhiteKernel(0.5), normalize_y=True),
+        GaussianProcessRegressor(ConstantKernel(0.1) * NTKKernel(1.0), optimizer=None, normalize_y=True),
     ],
     ids=repr,
 )
@@ -84,10 +84,11 @@ def test_the_page_of_the_documentation():
     for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
         exec(block, names)
     assert names["accuracy"] > 0.97
+    assert names["species"] > 0.92
     assert names["search"].best_params_["ntkclassifier__width"] == 2000
     assert names["r2"] > 0.4
-    assert names["losses"][-1] < 0.5 * names["losses"][0]
+    assert names["losses"][-1] < 0.6 * names["losses"][0]
     inside = np.abs(names["ytest"] - names["mean"]) < 2 * names["deviation"]
     assert inside.mean() > 0.9
     digits = names["digits"]
-    assert names["machine"].score(digits[0][500:], digits[1][500:]) > 0.93
+    assert names["machine"].score(digits[0][500:], digits[1][500:]) > 0.92
