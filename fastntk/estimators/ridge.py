@@ -65,10 +65,8 @@ class _NTKRidge(BaseEstimator):
         """The kernel of the masked rows X, or of the rows ``clean`` and the masked columns X."""
         validation.as_choice(self.kernel, "kernel", KERNELS)
         mask = as_gaussian_mask(self.kappa)
-        settings = {"mask": mask, "layers": self.layers}
-        sides = (X,)
-        if clean is not None:
-            sides, settings["mask"] = (clean, X), (None, mask)
+        sides, masks = ([X], mask) if clean is None else ([clean, X], (None, mask))
+        settings = {"mask": masks, "layers": self.layers}
         if self.kernel == "infinite":
             return ntk_limit(*sides, **settings)
         network = Network(self.width, X.shape[1], seed=self.seed_)

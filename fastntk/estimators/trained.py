@@ -136,9 +136,13 @@ class NetworkRegressor(RegressorMixin, _Trained):
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, dtype=(np.float64, np.float32))
         y = np.asarray(y, np.float64)
         self.offset_ = y.mean(axis=0)
-        spread = y.std(axis=0)
-        self.unit_ = np.where(spread > 0, spread, 1.0)  # a constant needs no network
-        self._train(X, (y - self.offset_) / self.unit_, 1 if y.ndim == 1 else y.shape[1])
+        targets = y - self.offset_
+        largest = np.abs(targets).max(axis=0)
+        targets = targets / np.where(largest > 0, largest, 1.0)  # whatever the units, squares are numbers
+        spread = targets.std(axis=0)
+        spread = np.where(spread > 0, spread, 1.0)  # a constant needs no network
+        self.unit_ = np.where(largest > 0, largest * spread, 1.0)
+        self._train(X, targets / spread, 1 if y.ndim == 1 else y.shape[1])
         self._one_column = y.shape[1:] == (1,)
         return self
 

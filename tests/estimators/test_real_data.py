@@ -29,7 +29,7 @@ def score(model, data, folds, **options):
 @pytest.mark.parametrize(
     "model",
     [
-        NTKClassifier(width=3000, kappa=0.1, draws=2),
+        NTKClassifier(width=2000, kappa=0.1, draws=2),
         NTKClassifier("infinite"),
         NetworkClassifier(width=1000, kappa=0.1, steps=400),
         SVC(kernel=NTKKernel(0.1)),
@@ -38,8 +38,8 @@ def score(model, data, folds, **options):
 )
 def test_digits(model):
     X, y = load_digits(return_X_y=True)
-    data = X[:900], y[:900]  # baselines: logistic regression 0.95, the most frequent class 0.1
-    assert score(model, data, 2) > score(LogisticRegression(max_iter=1000), data, 2) - 0.01 > 0.92
+    data = X[:600], y[:600]  # the most frequent class has 0.1
+    assert score(model, data, 2) > score(LogisticRegression(max_iter=1000), data, 2) - 0.02 > 0.93
 
 
 @pytest.mark.parametrize(

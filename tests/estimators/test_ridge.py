@@ -101,6 +101,13 @@ def test_predictions_do_not_depend_on_the_unit_of_X(kernel, unit):
     np.testing.assert_allclose(model.fit(unit * X, Y).predict(unit * Z), found, rtol=1e-10)
 
 
+@pytest.mark.parametrize("unit", [2.0**-1000, 2.0**1000])
+def test_predictions_are_in_the_unit_of_y(unit):
+    model = NTKRegressor("infinite")
+    found = model.fit(X, Y).predict(Z)
+    np.testing.assert_allclose(model.fit(X, unit * Y).predict(Z), unit * found, rtol=1e-12)
+
+
 @pytest.mark.parametrize("kernel", ["finite", "expected", "infinite"])
 def test_rows_of_zeros_and_equal_rows(kernel):
     model = NTKRegressor(kernel, width=100, kappa=0.2)
