@@ -54,17 +54,13 @@ def mean_kernel(X, spread, Y, other_spread, hidden, output, *, order=2):
     under weak masks too.  Where s^2 is below 1e-12, or a row has Var A above 2.1 (E A)^2, order 0 is all.
     Where Y is None a row and itself have the same mask, and the diagonal is exact.
     """
-    rows = _moment_rows(X, spread)
-    columns = rows if Y is None else _moment_rows(Y, other_spread)
+    rows = moment_rows(X, spread)
+    columns = rows if Y is None else moment_rows(Y, other_spread)
 
     def tile(r, c):
-        a, b = _take(rows, r), _take(columns, c)
+        a, b = take_rows(rows, r), take_rows(columns, c)
         cosine, sine = cosine_sine(a.unit, b.unit)
-        mean_part = a.mean_part[:, None] * b.mean_part
-        rho = np.sqrt(mean_part) * cosine
-        sine_square = mean_part * np.square(sine) + (
-            a.noise_part[:, None] + b.noise_part - a.noise_part[:, None] * b.noise_part
-        )
+        rho, sine_square = mean_angle(a, b, cosine, sine)
         block = arc_cosine(rho, np.sqrt(sine_square), hidden, output)
         if order == 2:
             block += _second_order(a, b, rho, sine_square, hidden, output)
@@ -122,7 +118,7 @@ def tiles(n, p=None):
 
 
 # ------------------------------------------------------------------------------------ pieces
-class _MomentRows(NamedTuple):
+class MomentRows(NamedTuple):
     """What the mask mean needs of one side; the per-feature moments are those of x~ / size."""
 
     unit: np.ndarray  # (n, d) x / |x|
@@ -137,13 +133,13 @@ class _MomentRows(NamedTuple):
     with_square: np.ndarray  # (n, d) Cov(x~, x~^2)
 
 
-def _moment_rows(X, spread):
+def moment_rows(X, spread):
     unit, norm = unit_rows(X)
     noise = spread.variance.sum(axis=1)
     size = np.sqrt(np.square(norm) + noise)
     inverse = (1 / np.where(size > SMALLEST_SIZE, size, 1.0))[:, None]
     mean, variance = X * inverse, spread.variance * inverse**2
-    return _MomentRows(
+    return MomentRows(
         unit=unit,
         size=size,
         mean_part=np.square(norm * inverse[:, 0]),
@@ -157,18 +153,36 @@ def _moment_rows(X, spread):
     )
 
 
-def _take(side, rows):
-    return _MomentRows(*(array[rows] for array in side))
+def take_rows(side, rows):
+    return MomentRows(*(array[rows] for array in side))
+
+
+def mean_angle(a, b, cosine, sine):
+    """rho and s^2 of ``mean_kernel`` from the angles between the rows themselves."""
+    mean_part = a.mean_part[:, None] * b.mean_part
+    noise_part = a.noise_part[:, None] + b.noise_part - a.noise_part[:, None] * b.noise_part
+    return np.sqrt(mean_part) * cosine, mean_part * np.square(sine) + noise_part
+
+
+def second_moments(a, b):
+    """v_D, v and the two terms of w of ``mean_kernel``."""
+    v_dot = a.variance @ b.second.T + a.mean_square @ b.variance.T
+    v = a.variance_of_norm[:, None] + b.variance_of_norm
+    return v_dot, v, a.with_square @ b.mean.T, a.mean @ b.with_square.T
+
+
+def has_second_order(a, b, sine_square):
+    """For which pairs ``mean_kernel`` goes beyond order 0."""
+    steady = a.variance_of_norm[:, None] <= LARGEST_RELATIVE_VARIANCE
+    steady = steady & (b.variance_of_norm <= LARGEST_RELATIVE_VARIANCE)
+    return steady & (sine_square >= SMALLEST_SINE_SQUARE)
 
 
 def _second_order(a, b, rho, sine_square, hidden, output):
     """The second-order term of ``mean_kernel`` divided by N."""
-    v = a.variance_of_norm[:, None] + b.variance_of_norm
-    v_dot = a.variance @ b.second.T + a.mean_square @ b.variance.T
-    w = a.with_square @ b.mean.T + a.mean @ b.with_square.T
-    steady = a.variance_of_norm[:, None] <= LARGEST_RELATIVE_VARIANCE
-    steady = steady & (b.variance_of_norm <= LARGEST_RELATIVE_VARIANCE)
-    usable = steady & (sine_square >= SMALLEST_SINE_SQUARE)
+    v_dot, v, w_a, w_b = second_moments(a, b)
+    w = w_a + w_b
+    usable = has_second_order(a, b, sine_square)
     s_square = np.where(usable, sine_square, 1.0)
     s = np.sqrt(s_square)
     rho_square = np.square(rho)
