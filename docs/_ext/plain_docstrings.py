@@ -48,7 +48,8 @@ def _process(app, what, name, found, options, lines):
 
 
 def _without_signature(app, what, name, found, options, signature, annotation):
-    if what == "class" and (dataclasses.is_dataclass(found) or hasattr(found, "_fields")):
+    made_here = dataclasses.is_dataclass(found) or hasattr(found, "_fields")  # with fields for parameters
+    if what == "class" and made_here and "Parameters" not in found.__doc__:
         return "", None
     return None
 

@@ -16,7 +16,7 @@ import fastntk as fn
 from fastntk.limit import width_error
 
 
-def main(picture="digits_width.png", largest=300_000):
+def main(picture="digits_width.png", largest=100_000):
     X = load_digits().data
     X = X / np.linalg.norm(X, axis=1, keepdims=True)
     widths = np.geomspace(100, largest, 8).astype(int)
