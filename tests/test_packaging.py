@@ -13,7 +13,7 @@ import fastntk
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE_FOLDERS = {"fastntk": ROOT / "fastntk", "fastntk.kernels": ROOT / "kernels"}
-BUILD_FILES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+BUILD_FILES = ("setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
 
 
 def source_modules():

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -64,14 +65,33 @@ def test_versions_and_names_agree():
     assert f"\n## {fastntk.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
+def tracked_files():
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [name for name in listing.stdout.split("\0") if name]
+
+
+def copy_of_the_repository(folder):
+    for name in tracked_files():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.mark.soak
+def test_source_distribution_is_the_repository(tmp_path):
+    clone = copy_of_the_repository(tmp_path / "clone")
+    build = [sys.executable, "-m", "build", "--no-isolation", "--sdist", "--outdir", tmp_path, clone]
+    subprocess.run(build, cwd=tmp_path, check=True, capture_output=True)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as files:
+        held = {name.partition("/")[2] for name in files.getnames()}
+    assert {name for name in tracked_files() if not name.startswith(".")} <= held
+
+
 @pytest.mark.soak
 def test_a_fresh_environment_follows_the_tour_word_for_word(tmp_path):
     """Its shell blocks in one shell, its Python blocks in one session, in a copy of the repository."""
-    clone = tmp_path / "clone"
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
-    for name in filter(None, tracked.stdout.split("\0")):
-        (clone / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, clone / name)
+    clone = copy_of_the_repository(tmp_path / "clone")
     script, last = ["set -e"], "sh"
     for kind, code in FENCE.findall((ROOT / "docs" / "tour.md").read_text(encoding="utf-8")):
         if last == "python" != kind:

@@ -1,7 +1,13 @@
 """Formulas as MathML, made when the site is built: no script and no font is fetched by a reader."""
 
+import re
+
 from docutils import nodes
-from latex2mathml.converter import convert
+from latex2mathml import converter
+
+# The bars of |x| are set as relations, with space around them, unless they are told otherwise.
+BAR = re.compile(r"<mo[^>]*>&#x0007C;</mo>")
+TIGHT_BAR = '<mo stretchy="false" lspace="0" rspace="0">&#x0007C;</mo>'
 
 
 def setup(app):
@@ -11,12 +17,16 @@ def setup(app):
 
 
 def _inline(writer, node):
-    writer.body.append(convert(node.astext()))
+    writer.body.append(_mathml(node, "inline"))
     raise nodes.SkipNode
 
 
 def _block(writer, node):
     writer.body.append(writer.starttag(node, "div", CLASS="math"))
-    writer.body.append(convert(node.astext(), display="block"))
+    writer.body.append(_mathml(node, "block"))
     writer.body.append("</div>\n")
     raise nodes.SkipNode
+
+
+def _mathml(node, display):
+    return BAR.sub(TIGHT_BAR, converter.convert(node.astext(), display=display))
