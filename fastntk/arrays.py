@@ -8,10 +8,15 @@ not been imported cannot have been made.
 import functools
 import inspect
 import sys
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
 from . import frames
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 ARRAYS = ("X", "Y", "u", "V")  # the arguments of public functions that may be arrays of another library
 ON_HOST = (1, 3)  # kDLCPU and kDLCUDAHost of DLPack: memory that the processor reads
@@ -69,7 +74,7 @@ def result_like(**arrays):
     return lambda result: library.write(result, array)
 
 
-def like_its_arrays(function):
+def like_its_arrays(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Decorator: the arrays that the function returns are of the library that its array arguments are of.
 
     Files that were written (memory maps), and arrays that the caller gave to be filled, stay what they are.
@@ -89,7 +94,7 @@ def like_its_arrays(function):
                 arrays[name] = value
         frames.require_same_columns(given.get("X"), given.get("Y"))
         back = result_like(**arrays)
-        result = function(*args, **kwargs)
+        result: Any = function(*args, **kwargs)
         if given.get("out") is not None:
             return result
         return tuple(map(back, result)) if isinstance(result, tuple) else back(result)

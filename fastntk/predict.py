@@ -29,8 +29,9 @@ class Gaussian(NamedTuple):
 
     Attributes
     ----------
-    mean : (*shape of t, p) or (*shape of t, p, q) float64
-    covariance : (*shape of t, p, p) float64
+    mean : (..., p) or (..., p, q) float64
+        The axes in front are those of t.
+    covariance : (..., p, p) float64
         Of any one output; different outputs are independent.
 
     Examples

@@ -66,7 +66,7 @@ class KernelRegime:
 
         Returns
         -------
-        (*shape of steps, p) float64, with (..., q) for q outputs
+        (p,) float64, after the shape of ``steps``; (p, q) for q outputs
 
         Examples
         --------

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+import fastntk
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE_FOLDERS = {"fastntk": ROOT / "fastntk", "fastntk.kernels": ROOT / "kernels"}
 LIBRARIES = {"fastntk.torch": "torch", "fastntk.jax": "jax"}  # that a module is for
-BUILD_FILES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+BUILD_FILES = ("setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
 
 
 def source_modules():
@@ -122,3 +124,40 @@ def test_kernels_import_nothing_above_them(file):
             assert node.level or not (node.module or "").startswith("fastntk"), f"line {node.lineno}"
         elif isinstance(node, ast.Import):
             assert not any(name.name.startswith("fastntk") for name in node.names), f"line {node.lineno}"
+
+
+def test_type_checkers_see_the_public_names(installed_wheel, tmp_path):
+    """As a user's checker does: the wheel says that it is typed, and its stub knows every signature."""
+    assert (installed_wheel / "fastntk" / "py.typed").is_file()
+    right = [
+        "fn.Network(10, dim=3)",
+        "fn.ntk([[1.0]], network=fn.Network(10, dim=1), seed=1)",
+        "fn.__version__",
+    ]
+    wrong = ["fn.ntk([[1.0]], netwrk=1)", "fn.no_such_name"]
+    user = tmp_path / "user.py"
+    user.write_text("\n".join(["import fastntk as fn", *right, *wrong]) + "\n")
+    environment = {"MYPYPATH": str(installed_wheel), "PATH": ""}
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "mypy",
+        "--ignore-missing-imports",
+        "--follow-imports=silent",
+        user,
+    ]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    lines = {line.split(":")[1] for line in done.stdout.splitlines() if ": error:" in line}
+    assert lines == {str(2 + len(right) + i) for i in range(len(wrong))}, done.stdout + done.stderr
+
+
+def test_stub_has_the_names_of_the_package():
+    stub = ast.parse((ROOT / "fastntk" / "__init__.pyi").read_text())
+    found = {
+        name.asname: node.module
+        for node in stub.body
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+    }
+    assert found == fastntk._HOME

@@ -3,11 +3,16 @@
 import ctypes
 import functools
 import sys
+from collections.abc import Callable
 from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
 _ENVIRONMENT_BYTES = 512  # larger than fenv_t of any C library
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 @functools.cache
@@ -45,8 +50,8 @@ def ieee_arithmetic():
         set_environment(saved)
 
 
-def in_ieee_arithmetic(function):
-    """Decorator: the function runs under :func:`ieee_arithmetic`."""
+def in_ieee_arithmetic(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Decorator: the function runs under :func:`ieee_arithmetic`, and type checkers see its signature."""
 
     @functools.wraps(function)
     def wrapper(*args, **kwargs):

@@ -210,7 +210,7 @@ class NTKClassifier(OutputClassifier, _NTKRidge):
 
     *Probabilities.* Squared loss on one-hot targets is least in the mean at the probabilities of the classes,
     so the outputs estimate them, but they may lie outside [0, 1].  ``predict_proba`` is the nearest vector of
-    probabilities to them (Euclidean; :func:`fastntk.estimators.classes.nearest_probabilities`).  They are not
+    probabilities to them (Euclidean; ``fastntk.estimators.classes.nearest_probabilities``).  They are not
     calibrated, and some are exactly 0; ``sklearn.calibration.CalibratedClassifierCV`` calibrates.
 
     Masks, cost and source: as for :class:`NTKRegressor`.

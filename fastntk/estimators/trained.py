@@ -81,7 +81,7 @@ class NetworkRegressor(RegressorMixin, _Trained):
     run_ : TrainingRun
         History and trained network.
     offset_, unit_ : float or (q,) float64
-        Mean and standard deviation of y; targets of the network are (y - offset_) / unit_.
+        Mean and standard deviation of y; targets of the network are ``(y - offset_) / unit_``.
     seed_ : int
     n_features_in_ : int
 

@@ -36,7 +36,7 @@ def expected_outputs(X, *, network, mask=None, proxy=False, threads=None, memory
     -----
     Cost O(m n (d + q)) float64 operations and a normal distribution for each neuron and row; memory
     independent of the width; the same bits for any number of threads.  Errors as
-    :func:`fastntk.smoothing.expected_ntk`.  Source: arXiv 2602.17423; docs/mathematics.md, section 8.
+    :func:`fastntk.expected_ntk`.  Source: arXiv 2602.17423; docs/mathematics.md, section 8.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def expected_outputs(X, *, network, mask=None, proxy=False, threads=None, memory
 def pattern_probability(X, *, network, mask=None, memory_limit=None):
     """P(h_ri > 0) = Phi(z / s), the mean of the activation pattern over the masks: (n, m) float64.
 
-    Parameters and errors as for :func:`expected_outputs`.  Where s = 0 it is 1{z > 0}.
+    Parameters and errors as for :func:`fastntk.expected_outputs`.  Where s = 0 it is 1{z > 0}.
 
     Notes
     -----
@@ -87,7 +87,7 @@ def mean_features(X, *, network, mask=None, memory_limit=None):
     """E x~_i 1{h_ri > 0} = x Phi(z / s) + v * w phi(z / s) / s, (n, m, d) float64.
 
     The mean of the gradient of relu(w_r . x~_i) by w_r, and the gradient of its mean.  Parameters and errors
-    as for :func:`expected_outputs`.
+    as for :func:`fastntk.expected_outputs`.
 
     Notes
     -----

@@ -101,7 +101,7 @@ def data_study(
     Parameters
     ----------
     tasks : dict of str to Task
-        Data sets by name (:func:`fastntk.study.task.make_task`).
+        Data sets by name (``fastntk.study.task.make_task``).
     kappas : sequence of float
     width, steps : int
     seed : int

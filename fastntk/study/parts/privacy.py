@@ -54,7 +54,7 @@ class PrivacyStudy:
     scores : (K, C, M, n) float64
         -log(1/2 |f(x) - y|^2) on the rows as they are.
     auc, auc_error : (K, C) float64
-        Area under the ROC curve of the likelihood-ratio attack (:func:`attack_scores`), all models and rows.
+        Area under the ROC curve of the likelihood-ratio attack (``attack_scores``), all models and rows.
     threshold_auc, threshold_auc_error : (K, C) float64
         The same of one threshold on the loss for all models and rows.
     found, found_error : (K, C) float64
@@ -121,7 +121,7 @@ def privacy_study(
     For every mask strength ``models`` networks are trained by ``fastntk.train`` (full batches, fresh masks at
     every step), each from weights and with masks of its own, on a random half of the rows; models 2j and
     2j + 1 on complementary halves.  Each model in turn is the target of an attacker who has the others
-    (:func:`attack_scores`).  Halves, initial weights and step size are the same for all mask strengths.
+    (``attack_scores``).  Halves, initial weights and step size are the same for all mask strengths.
 
     Parameters
     ----------
