@@ -17,6 +17,7 @@ from .amx import (
     release_tiles,
     store_tile,
 )
+from .coactivation import make_coactivation as coactivation_of_few
 from .compiling import compiled
 from .layout import aligned
 from .simd import i32, i64, vector_kernel
@@ -24,6 +25,7 @@ from .simd import i32, i64, vector_kernel
 TILE_BITS = 64  # neurons of a tile product
 BLOCK_STEPS = 16  # tile products at a time: the left tiles of two stay in the first-level cache ...
 BLOCK = 512  # ... and the right tiles of so many samples, 1 MB, in the second-level cache
+FEWEST_ROWS = 384  # on either side: below, expanding the bits costs more than is won
 ONE_EACH = 0x01010101  # the low bit of every byte
 
 
@@ -106,8 +108,9 @@ def scratch_bytes(columns):
 def make_coactivation(path):
     """The kernel coactivation(p, q, count, upper, counts), as that of coactivation.py.
 
-    Rows of p and q, and the entries of counts, are multiples of TILE.
+    Rows of p and q, and the entries of counts, are multiples of TILE.  A few rows are counted as there.
     """
+    count_few = coactivation_of_few(path._replace(count_columns=4))
 
     def add_counts(p, q, count, upper, counts, configuration, scratch):
         p_stride, q_stride, counts_stride = p.shape[1], q.shape[1], counts.shape[1] * 4
@@ -147,6 +150,9 @@ def make_coactivation(path):
     add_counts = compiled(add_counts)
 
     def coactivation(p, q, count, upper, counts):
+        if min(len(p), len(q)) < FEWEST_ROWS:
+            count_few(p, q, count, upper, counts)
+            return
         add_counts(p, q, count, upper, counts, CONFIGURATION, aligned(scratch_bytes(len(q)), np.uint8))
 
     return coactivation

@@ -4,7 +4,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastntk.kernels import cpu, load, reference
@@ -58,13 +58,31 @@ def test_many_rows(kernels):
     np.testing.assert_array_equal(np.triu(coactivation(kernels, P, P, upper=True)), np.triu(expected))
 
 
-@pytest.mark.parametrize(("n", "p"), [(513, 561), (16, 1040), (1025, 17)])
+@pytest.mark.parametrize(("n", "p"), [(513, 561), (400, 1040), (1025, 390), (16, 1040), (1025, 17)])
 def test_ragged_blocks(kernels, n, p):
     """One row or one tile more than a block holds, on either side."""
     rng = np.random.default_rng(n)
     P, Q = (rng.random((rows, 1090)) < 0.5 for rows in (n, p))
     expected = P.astype(np.float32) @ Q.astype(np.float32).T
     np.testing.assert_array_equal(coactivation(kernels, P, Q, upper=False), expected)
+
+
+@given(
+    n=st.integers(385, 700),
+    p=st.integers(385, 700),
+    m=st.one_of(st.integers(1, 1100), st.sampled_from([2048, 2049, 16384])),
+    density=st.sampled_from([0.0, 0.1, 0.5, 1.0]),
+)
+@settings(max_examples=15)
+def test_counts_of_more_rows(n, p, m, density):
+    """As many as are counted by matrix tiles, where there are such."""
+    rng = np.random.default_rng(n * 1000 + p)
+    P, Q = rng.random((n, m)) < density, rng.random((p, m)) < density
+    expected = P.astype(np.float32) @ Q.astype(np.float32).T
+    symmetric = np.triu(P.astype(np.float32) @ P.astype(np.float32).T)
+    for kernels in WAYS.values():
+        np.testing.assert_array_equal(coactivation(kernels, P, Q, upper=False), expected)
+        np.testing.assert_array_equal(np.triu(coactivation(kernels, P, P, upper=True)), symmetric)
 
 
 def test_counts_are_added_to(kernels):
