@@ -55,9 +55,11 @@ class CpuKernels:
     @cached_property
     def _counting(self):
         """The module of the fastest way to count."""
-        from . import coactivation, coactivation_amx
-
-        return coactivation_amx if self.counts_with_amx else coactivation
+        if self.counts_with_amx:
+            from . import coactivation_amx as counting
+        else:
+            from . import coactivation as counting
+        return counting
 
     @cached_property
     def coactivation(self):

@@ -20,30 +20,19 @@ def _register(number):
     return ir.Constant(ir.IntType(8), number)
 
 
-def _pointer(emit, address):
-    return emit.builder.inttoptr(emit.integer(address).llvm, ir.IntType(8).as_pointer())
+def _move(emit, instruction, number, address, stride):
+    place = emit.pointer(address), emit.integer(stride)
+    emit.call(f"llvm.x86.{instruction}", ir.VoidType(), _register(number), *place)
 
 
 def load_tile(emit, number, address, stride):
     """Fill a register from rows of 64 bytes that are ``stride`` apart."""
-    emit.call(
-        "llvm.x86.tileloadd64",
-        ir.VoidType(),
-        _register(number),
-        _pointer(emit, address),
-        emit.integer(stride),
-    )
+    _move(emit, "tileloadd64", number, address, stride)
 
 
 def store_tile(emit, number, address, stride):
     """Write a register to rows of 64 bytes that are ``stride`` apart."""
-    emit.call(
-        "llvm.x86.tilestored64",
-        ir.VoidType(),
-        _register(number),
-        _pointer(emit, address),
-        emit.integer(stride),
-    )
+    _move(emit, "tilestored64", number, address, stride)
 
 
 def add_byte_products(emit, sums, left, right):
@@ -54,7 +43,7 @@ def add_byte_products(emit, sums, left, right):
 @vector_kernel
 def configure_tiles(emit, configuration):
     """Begin to use the registers, in this thread."""
-    emit.call("llvm.x86.ldtilecfg", ir.VoidType(), _pointer(emit, configuration))
+    emit.call("llvm.x86.ldtilecfg", ir.VoidType(), emit.pointer(configuration))
 
 
 @vector_kernel

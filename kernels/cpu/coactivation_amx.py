@@ -27,6 +27,7 @@ BLOCK_STEPS = 16  # tile products at a time: the left tiles of two stay in the f
 BLOCK = 512  # ... and the right tiles of so many samples, 1 MB, in the second-level cache
 FEWEST_ROWS = 384  # on either side: below, expanding the bits costs more than is won
 ONE_EACH = 0x01010101  # the low bit of every byte
+_TWO_WORDS = i64(1).element
 
 
 @vector_kernel
@@ -38,9 +39,8 @@ def expand_left(emit, p, p_stride, steps, out, out_step):
     def step(k, _):
         at = emit.integer(out) + emit.integer(out_step) * k
         for sample in range(TILE):
-            words = emit.load_broadcast(
-                i64(1).element, 8, emit.integer(p) + emit.integer(p_stride) * sample, k * 8
-            )
+            row = emit.integer(p) + emit.integer(p_stride) * sample
+            words = emit.load_broadcast(_TWO_WORDS, 8, row, k * 8)
             emit.store((words.bitcast(vector) >> shifts) & ONE_EACH, at, 64 * sample, align=64)
         return []
 
@@ -78,10 +78,6 @@ def count_tiles(emit, rows, columns, left, right, right_stride, steps, counts, c
         load_tile(emit, number, place, counts_stride)
 
     def step(k, _):
-        for row in range(rows):  # of the next tiles, which are far away
-            line = emit.integer(counts) + emit.integer(counts_stride) * (k * rows + row) + 64 * columns
-            for column in range(columns):
-                emit.prefetch(line + 64 * column)
         for i in range(rows):
             load_tile(emit, 4 + i, emit.integer(left) + k * (rows * TILE_BYTES) + i * TILE_BYTES, 64)
         for j in range(columns):

@@ -23,7 +23,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-_I1, _I32, _I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
+_I1, _I8, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
 
 
 def f32(lanes):
@@ -184,22 +184,17 @@ class Emitter:
         return Value(self, vector)
 
     def load(self, llvm_type, address, offset=0, align=4):
-        load = self.builder.load(self._pointer(address, offset, llvm_type))
+        load = self.builder.load(self.pointer(address, offset, llvm_type))
         load.align = align
         return Value(self, load)
 
     def store(self, value, address, offset=0, align=1):
-        store = self.builder.store(value.llvm, self._pointer(address, offset, value.type))
+        store = self.builder.store(value.llvm, self.pointer(address, offset, value.type))
         store.align = align
 
-    def _pointer(self, address, offset, llvm_type):
+    def pointer(self, address, offset=0, llvm_type=_I8):
+        """An address as what instructions take: an LLVM pointer."""
         return self.builder.inttoptr((self.integer(address) + offset).llvm, llvm_type.as_pointer())
-
-    def prefetch(self, address):
-        """Bring a cache line to the second-level cache, for writing."""
-        pointer = self.builder.inttoptr(self.integer(address).llvm, ir.IntType(8).as_pointer())
-        to_write, second_level, data = (ir.Constant(_I32, number) for number in (1, 2, 1))
-        self.call("llvm.prefetch.p0", ir.VoidType(), pointer, to_write, second_level, data)
 
     def broadcast(self, value, lanes):
         """A scalar in every lane."""
