@@ -17,6 +17,7 @@ from .engine.plan import require_memory
 from .network import Network
 from .smoothing import expected_outputs
 from .smoothing.inputs import as_problem
+from .spectrum import rounding
 from .targets import as_targets
 
 NEURONS = 4096  # taken together
@@ -220,8 +221,8 @@ class _Problem:
     def __init__(self, X, V, neurons, step_size, steps, delta, eigenvalues, residual):
         self.X, self.V, self.neurons = X, V, neurons
         self.step_size, self.steps, self.delta, self.residual = step_size, steps, delta, residual
-        rounding = len(X) * np.finfo(float).eps * eigenvalues[-1]  # of the eigenvalues
-        self.smallest, self.largest = float(eigenvalues[0] - rounding), float(eigenvalues[-1] + rounding)
+        noise = rounding(len(X), eigenvalues[-1])
+        self.smallest, self.largest = float(eigenvalues[0] - noise), float(eigenvalues[-1] + noise)
         self.tau = 0.0
         self.norms = np.linalg.norm(X, axis=1)
 

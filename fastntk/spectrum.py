@@ -54,6 +54,11 @@ def extreme_eigenvalues(K):
     return float(values[0]), float(values[-1])
 
 
+def rounding(rows, largest):
+    """What rounding leaves in the eigenvalues of a matrix of so many rows: below it they are noise."""
+    return rows * np.finfo(float).eps * largest
+
+
 @dataclass(frozen=True)
 class SpectrumEnds:
     """The ends of the spectrum of a kernel; made by :func:`spectrum_ends`.

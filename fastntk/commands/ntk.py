@@ -1,7 +1,6 @@
 """``fastntk ntk``: the kernel matrix of a data set in a file, stopped and resumed, or on a cluster."""
 
 import argparse
-import sys
 import time
 
 from . import arguments
@@ -168,6 +167,7 @@ def _kept(options, kernel):
 def _as_text(options, settings, dataset, kernel, eigenvalues):
     """What is printed in the end."""
     from ..engine.plan import describe_bytes
+    from ..spectrum import rounding
     from ..study.kernel_file import described, short
 
     n, d = dataset.features.shape
@@ -180,7 +180,7 @@ def _as_text(options, settings, dataset, kernel, eigenvalues):
         f"{n:,} x {n:,} float64, {describe_bytes(8 * n * n)}",
     ]
     if eigenvalues is not None:
-        noise = n * sys.float_info.epsilon * eigenvalues[-1]
+        noise = rounding(n, eigenvalues[-1])
         smallest = f"{eigenvalues[0]:.3g}" if eigenvalues[0] > noise else "0 (to rounding)"
         lines.append(f"eigenvalues from {smallest} to {eigenvalues[-1]:.3g}")
     if kernel.computed < kernel.total:

@@ -7,6 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
+from ..spectrum import rounding
 from .style import INK, SIZE, finish, finish_bar, finish_heat_map, plain_log_ticks, short_count, title
 
 MARKERS = "osD^vPX*"
@@ -76,7 +77,7 @@ def eigenvalue_figure(study):
         ("Largest eigenvalue", study.largest, study.limit_largest),
     )
     # below this an eigenvalue in float64 is rounding noise, which a logarithm must not show
-    noise = study.rows * np.finfo(float).eps * study.limit_largest.max()
+    noise = rounding(study.rows, study.limit_largest.max())
     for axes, (name, values, limits) in zip(figure.subplots(1, 2), panels, strict=True):
         _width_axis(axes, study)
         axes.set_title(name, **title())
@@ -163,7 +164,7 @@ def ridge_figure(study):
 
     right.set_title(f"All eigenvalues at width {study.widths[-1]:,}", **title())
     rank = np.arange(1, study.rows + 1)
-    noise = study.rows * np.finfo(float).eps * study.spectrum.max()
+    noise = rounding(study.rows, study.spectrum.max())
     for k, style in enumerate(_styles(study)):
         values = study.spectrum[k, ::-1]
         kept = values > noise

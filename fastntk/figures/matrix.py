@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from ..spectrum import rounding
 from .style import INK, SIZE, finish, finish_bar, finish_heat_map, title
 
 LETTERS_IN_A_LINE = 70  # below a heat map
@@ -57,8 +58,7 @@ def _heat_map(drawn, axes, image, ticks, edges, entries_as):
 
 def _spectrum(axes, eigenvalues):
     largest_first = eigenvalues[::-1]
-    noise = len(eigenvalues) * np.finfo(float).eps * largest_first[0]
-    kept = largest_first > noise
+    kept = largest_first > rounding(len(eigenvalues), largest_first[0])
     axes.set_title("Its eigenvalues", **title())
     rank = np.arange(1, len(eigenvalues) + 1)
     axes.plot(rank[kept], largest_first[kept], ".", color=COLOUR, ms=4)

@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from ..spectrum import rounding
 from .style import INK, SIZE, finish, plain_log_ticks, title
 
 TRAINING, MASKED, HELD_OUT, OTHER = "#1b4f9c", "#8fb2e0", "#d1572c", "#7a3b8f"
@@ -118,7 +119,7 @@ def _stability(axes, watched):
         wide = {"markersize": 7.5, "lw": 3.5}
         _line(axes, steps, scale * run.masked_eigenvalue, MASKED, "largest, masked", **wide)
     _line(axes, steps, clean_scale * run.largest_eigenvalue, TRAINING, "largest")
-    noise = len(watched.task.X) * np.finfo(float).eps * run.largest_eigenvalue
+    noise = rounding(len(watched.task.X), run.largest_eigenvalue)
     smallest = np.where(run.smallest_eigenvalue > noise, run.smallest_eigenvalue, np.nan)
     if np.isfinite(smallest).any():
         _line(axes, steps, clean_scale * smallest, OTHER, "smallest")
