@@ -3,21 +3,22 @@
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 
 class OutputClassifier(ClassifierMixin):
     """What classifiers of one output for each class have in common; they fill in ``_outputs``."""
 
-    def _numbered(self, y):
-        """Set ``classes_``; the place of each label there, (n,) integers."""
+    def _checked(self, X, y):
+        """Set ``classes_``; training rows, and the place of each label there, (n,) integers."""
+        X, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"y holds one class only, {self.classes_[0]!r}; a classifier needs rows of at least two."
             )
-        return labels
+        return X, labels
 
     def decision_function(self, X):
         """The outputs: (n, q) for q classes, and for two the second less the first, (n,).

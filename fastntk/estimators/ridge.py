@@ -1,7 +1,7 @@
 """Kernel ridge regression and classification with the masked tangent kernel."""
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .. import validation
@@ -12,6 +12,7 @@ from ..ridge import kernel_ridge
 from ..smoothing import expected_ntk
 from .classes import OutputClassifier
 from .parameters import as_gaussian_mask, as_seed
+from .targets import SeveralTargets
 
 KERNELS = ("finite", "expected", "infinite")
 
@@ -47,9 +48,8 @@ class _NTKRidge(BaseEstimator):
         K = self._kernel_of(X)
         diagonal = K.diagonal().mean()
         self.offset_ = Y.mean(axis=0)
-        ridge = validation.as_not_negative(self.ridge, "ridge") * (
-            diagonal or 1.0
-        )  # rows of zeros: the mean, for any ridge
+        ridge = validation.as_not_negative(self.ridge, "ridge")
+        ridge *= diagonal or 1.0  # rows of zeros: the mean, for any ridge
         try:
             self.dual_coef_ = kernel_ridge(K, Y - self.offset_, ridge=ridge).coefficients
         except ValueError:  # in units of the diagonal, unlike that of kernel_ridge
@@ -82,7 +82,7 @@ class _NTKRidge(BaseEstimator):
             return ntk_operator(*sides, **settings, threads=self.threads, form="matrix-free")
 
 
-class NTKRegressor(RegressorMixin, _NTKRidge):
+class NTKRegressor(SeveralTargets, _NTKRidge):
     """Kernel ridge regression with the tangent kernel of a wide two-layer ReLU network under input masks.
 
     Parameters
@@ -155,11 +155,6 @@ class NTKRegressor(RegressorMixin, _NTKRidge):
     True
     """
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
-
     def fit(self, X, y):
         """Solve for the coefficients.
 
@@ -173,8 +168,7 @@ class NTKRegressor(RegressorMixin, _NTKRidge):
         -------
         self
         """
-        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, dtype=(np.float64, np.float32))
-        y = np.asarray(y, np.float64)
+        X, y = self._checked(X, y)
         self._solve(X, y)
         return self
 
@@ -237,7 +231,6 @@ class NTKClassifier(OutputClassifier, _NTKRidge):
         -------
         self
         """
-        X, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
-        labels = self._numbered(y)
+        X, labels = self._checked(X, y)
         self._solve(X, np.eye(len(self.classes_))[labels])
         return self

@@ -1,7 +1,7 @@
 """Networks trained by gradient descent under masks, as estimators."""
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..forward import outputs
@@ -9,6 +9,7 @@ from ..network import Network
 from ..training import train
 from .classes import OutputClassifier
 from .parameters import as_gaussian_mask, as_seed
+from .targets import SeveralTargets
 
 
 class _Trained(BaseEstimator):
@@ -57,7 +58,7 @@ class _Trained(BaseEstimator):
         return outputs(X, network=self.run_.network, threads=self.threads)
 
 
-class NetworkRegressor(RegressorMixin, _Trained):
+class NetworkRegressor(SeveralTargets, _Trained):
     """A two-layer ReLU network trained on squared loss by gradient descent under fresh masks at every step.
 
     Parameters
@@ -115,11 +116,6 @@ class NetworkRegressor(RegressorMixin, _Trained):
     (True, 'finished')
     """
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
-
     def fit(self, X, y):
         """Train from the initial weights.
 
@@ -133,8 +129,7 @@ class NetworkRegressor(RegressorMixin, _Trained):
         -------
         self
         """
-        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, dtype=(np.float64, np.float32))
-        y = np.asarray(y, np.float64)
+        X, y = self._checked(X, y)
         self.offset_ = y.mean(axis=0)
         targets = y - self.offset_
         largest = np.abs(targets).max(axis=0)
@@ -201,7 +196,6 @@ class NetworkClassifier(OutputClassifier, _Trained):
         -------
         self
         """
-        X, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
-        labels = self._numbered(y)
+        X, labels = self._checked(X, y)
         self._train(X, labels, len(self.classes_))
         return self
