@@ -17,31 +17,18 @@ import pytest
 
 import fastntk
 
+from .pages import pieces, python_blocks
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md"]
-PIECE = re.compile(
-    r"^<!-- before:\s(?P<before>.*?)\s-->$|^```(?P<kind>[^\n`]*)\n(?P<code>.*?)^```$",
-    re.MULTILINE | re.DOTALL,
-)
 TESTED_ELSEWHERE = ["arrays.md", "migration.md", "scikit-learn.md"]  # each library may be missing
 WIDE = re.compile(r"(?<=width=)10\*\*(?:[6-9]|\d\d)\b")  # takes long: the same code on a narrow network
 PRINTED = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
-def pieces(text):
-    """(kind, code) of the blocks of a page in order; of kind "before" what a comment has in it."""
-    for piece in PIECE.finditer(text):
-        if piece["before"] is not None:
-            yield "before", piece["before"]
-        else:
-            yield piece["kind"].strip(), piece["code"]
-
-
 def is_to_run(page):
-    return page.name not in TESTED_ELSEWHERE and any(
-        kind == "python" for kind, _ in pieces(page.read_text(encoding="utf-8"))
-    )
+    return page.name not in TESTED_ELSEWHERE and python_blocks(page.read_text(encoding="utf-8"))
 
 
 def named(page):

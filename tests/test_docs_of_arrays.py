@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from .pages import python_blocks, sections
+
 PAGE = (Path(__file__).parent.parent / "docs" / "arrays.md").read_text(encoding="utf-8")
 BLOCKS = {
     f"{title} {number}": code
-    for title, text in re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
-    for number, code in enumerate(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    for title, text in sections(PAGE).items()
+    for number, code in enumerate(python_blocks(text))
 }
 
 

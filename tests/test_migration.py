@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from .pages import python_blocks, sections
+
 PAGE = Path(__file__).parent.parent / "docs" / "migration.md"
 OTHERS = {"neural-tangents": "neural_tangents", "torch.func": "torch"}
 COMPARE = """
@@ -26,8 +28,8 @@ def assert_same(one, other):
 
 def section(title):
     """(blocks of code, rows of the table that has a column for fastntk)."""
-    text = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.M | re.S).group(1)
-    blocks = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    text = sections(PAGE.read_text(encoding="utf-8"))[title]
+    blocks = python_blocks(text)
     rows = re.findall(r"^\| `([^`|]+)` \| `([^`|]+)` \|$", text, re.M)
     assert len(rows) == len(re.findall(r"^\|", text, re.M)) - 2  # but for the head
     return blocks, rows

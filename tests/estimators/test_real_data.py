@@ -1,6 +1,5 @@
 """Real data, and the page of the documentation."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,8 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler, add_dummy
 from sklearn.svm import SVC
 
 from fastntk.estimators import NetworkClassifier, NetworkRegressor, NTKClassifier, NTKKernel, NTKRegressor
+
+from ..pages import python_blocks
 
 PAGE = Path(__file__).parents[2] / "docs" / "scikit-learn.md"
 
@@ -84,7 +85,7 @@ def test_diabetes(model):
 
 def test_the_page_of_the_documentation():
     names = {}
-    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
+    for block in python_blocks(PAGE.read_text(encoding="utf-8")):
         exec(block, names)
     assert names["accuracy"] > 0.97
     assert names["species"] > 0.92
