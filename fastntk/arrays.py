@@ -7,7 +7,6 @@ not been imported cannot have been made.
 
 import functools
 import inspect
-import sys
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -112,12 +111,6 @@ def _library(value):
     return None
 
 
-def _is_instance(value, module, name):
-    """Whether a value is of a class of a module, which is not imported for that."""
-    kind = getattr(sys.modules.get(module), name, None)
-    return kind is not None and isinstance(value, kind)
-
-
 class Torch:
     """Tensors of PyTorch, in the memory of the processor."""
 
@@ -125,7 +118,7 @@ class Torch:
 
     @staticmethod
     def has(value):
-        return _is_instance(value, "torch", "Tensor")
+        return frames.is_instance(value, "torch", "Tensor")
 
     @staticmethod
     def read(value, name):
@@ -164,7 +157,7 @@ class Jax:
 
     @staticmethod
     def has(value):
-        return _is_instance(value, "jax", "Array")
+        return frames.is_instance(value, "jax", "Array")
 
     @staticmethod
     def read(value, name):

@@ -62,10 +62,15 @@ def _kind(value):
     """(library, class) of a data frame or series, whose library is not imported for that; None otherwise."""
     for library in ("pandas", "polars"):
         for name in ("DataFrame", "Series", "LazyFrame"):
-            kind = getattr(sys.modules.get(library), name, None)
-            if kind is not None and isinstance(value, kind):
+            if is_instance(value, library, name):
                 return library, name
     return None
+
+
+def is_instance(value, module, name):
+    """Whether a value is of a class of a module, which is not imported for that."""
+    kind = getattr(sys.modules.get(module), name, None)
+    return kind is not None and isinstance(value, kind)
 
 
 def _columns(value):

@@ -42,7 +42,7 @@ class DaskWorkers(Workers):
     @property
     def count(self):
         if time.monotonic() > self._counted + COUNT_SECONDS:
-            self._count, self._counted = sum(self._asked("nthreads").values()), time.monotonic()
+            self._count, self._counted = sum(self._asked(self.client.nthreads).values()), time.monotonic()
         return self._count
 
     def start(self, problem):
@@ -77,7 +77,7 @@ class DaskWorkers(Workers):
     def submit(self, part, inputs, first, count, avoid=()):
         self._require_connection()
         if self.sent.status != "finished":  # lost with the last worker that had it, or in a restart
-            if not self._asked("nthreads"):
+            if not self._asked(self.client.nthreads):
                 raise NoWorkers
             self._send()
         others = self._others(avoid) if avoid else None
@@ -94,15 +94,15 @@ class DaskWorkers(Workers):
     def _others(self, handles):
         """The workers that do not have one of these tasks, or None (any) where all do."""
         keys = {handle.key for handle in handles}
-        busy = {worker for worker, tasks in self._asked("processing").items() if keys & set(tasks)}
-        return [worker for worker in self._asked("nthreads") if worker not in busy] or None
+        busy = {worker for worker, tasks in self._asked(self.client.processing).items() if keys & set(tasks)}
+        return [worker for worker in self._asked(self.client.nthreads) if worker not in busy] or None
 
     def _asked(self, question):
         """What the scheduler answers, asked again where the connection is lost meanwhile."""
         while True:
             self._require_connection()
             try:
-                return getattr(self.client, question)()
+                return question()
             except OSError:  # CommClosedError is one; the client finds out that it has to connect again
                 time.sleep(LOST_SECONDS)
 
