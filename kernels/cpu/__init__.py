@@ -55,11 +55,9 @@ class CpuKernels:
     @cached_property
     def _counting(self):
         """The module of the fastest way to count."""
-        if self.counts_with_amx:
-            from . import coactivation_amx as counting
-        else:
-            from . import coactivation as counting
-        return counting
+        from . import coactivation, coactivation_amx
+
+        return coactivation_amx if self.counts_with_amx else coactivation
 
     @cached_property
     def coactivation(self):
