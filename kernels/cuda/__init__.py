@@ -1,0 +1,9 @@
+"""The CUDA backend: kernels in CUDA C++ (``*.cu``), compiled when first used and launched through CuPy.
+
+    layout.py      how arrays lie in the memory of a device, stated once for both sides
+    nvrtc.py       NVIDIA's compiler as a library
+    compile.py     a source and an architecture -> machine code, kept on disk
+    device.py      memory, transfers and launches: all that the host code of a kernel talks to
+
+Importing this package needs neither CuPy nor a GPU: :func:`device.why_unavailable` says what is missing.
+"""

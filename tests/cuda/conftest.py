@@ -1,0 +1,40 @@
+"""The devices that kernels are tested on: emulated, and a real one where there is one."""
+
+import os
+
+import pytest
+
+from fastntk.kernels.cuda import device as cuda_device
+
+from . import emulator
+
+DEVICES = {
+    "forward": ("forward", 0),
+    "reverse": ("reverse", 0),
+    "shuffled": ("shuffled", 1),
+    "shuffled again": ("shuffled", 2),
+}
+
+
+@pytest.fixture(scope="session")
+def emulator_folder(tmp_path_factory):
+    """Where compiled kernels are, for all processes of a test session."""
+    reason = emulator.why_unavailable()
+    if reason:
+        pytest.skip(reason)
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "emulator"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(params=[*DEVICES, pytest.param("gpu", marks=pytest.mark.gpu)])
+def device(request):
+    """Every device that a kernel must give the same result on."""
+    if request.param != "gpu":
+        folder = request.getfixturevalue("emulator_folder")
+        return emulator.EmulatedDevice(folder, *DEVICES[request.param])
+    reason = cuda_device.why_unavailable()
+    if reason:
+        pytest.skip(reason)
+    return cuda_device.Device()
