@@ -133,7 +133,7 @@ class CpuKernels:
         from .batch import pack_batch, prefix_counts
 
         dim = batch.masked.shape[1]
-        pack_batch(prefix_counts(dim), layout.relative_bound(dim, self.path), batch)
+        pack_batch(prefix_counts(dim), layout.relative_bound(dim, self.path.fused), batch)
 
     def step_scratch(self, neurons, dim, outputs, samples):
         from .batch import step_scratch

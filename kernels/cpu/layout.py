@@ -75,14 +75,14 @@ def prefix_square_sum(rows):
     return total
 
 
-def relative_bound(dim, path):
+def relative_bound(dim, fused):
     """The factor u / (1 - K u) of the bound of :class:`PatternInputs`, with its slack."""
     roundings = min(dim, DEPTH_BLOCK) + -(-dim // DEPTH_BLOCK)
-    if not path.fused:
+    if not fused:
         roundings *= 2
     bound = UNIT_ROUNDOFF / (1 - roundings * UNIT_ROUNDOFF) * (1 + (dim + 64) * 2.0**-22)
     # without fma the products round too, and their magnitudes add up to at most sqrt(S_x S_w)
-    return bound if path.fused else 2 * bound
+    return bound if fused else 2 * bound
 
 
 def pattern_inputs(rows, path):
@@ -94,7 +94,7 @@ def pattern_inputs(rows, path):
     scaled = scaled_by_power_of_two(rows)
     packed = aligned((blocks, depth, path.forward_rows), np.float32, fill=0)
     packed[:, :dim, :] = scaled[last].reshape(blocks, path.forward_rows, dim).transpose(0, 2, 1)
-    bound = relative_bound(dim, path) * np.sqrt(prefix_square_sum(scaled))
+    bound = relative_bound(dim, path.fused) * np.sqrt(prefix_square_sum(scaled))
     bound[~rows.any(axis=1)] = -1  # a zero row gives 0 exactly, which no magnitude is at or below
     factors = bound.astype(np.float32)[last]
     return PatternInputs(rows, packed, factors, factors.reshape(blocks, -1).max(axis=1))

@@ -4,6 +4,10 @@
     nvrtc.py       NVIDIA's compiler as a library
     compile.py     a source and an architecture -> machine code, kept on disk
     device.py      memory, transfers and launches: all that the host code of a kernel talks to
+    wire_format.py the constants of random values as a C++ header, from reference.py
+    random.py      virtual weights and output signs as arrays
+    forward.py     certified pattern bits of a chunk of neurons
+    sums.py        float sums in the order of the CPU's
 
 Importing this package needs neither CuPy nor a GPU: :func:`device.why_unavailable` says what is missing.
 """

@@ -6,9 +6,10 @@ import re
 import tempfile
 from pathlib import Path
 
-from . import nvrtc
+from . import nvrtc, wire_format
 
 SOURCES = Path(__file__).parent
+MADE = {"wire_format.cuh": wire_format.header}  # headers that are no files
 
 # Rounding is part of what a kernel computes: a multiply-add is fused where the source says so and nowhere
 # else (-fmad=false), and denormals stay (no -ftz).  The rest makes ptxas report registers and spills.
@@ -50,7 +51,7 @@ def sources(name):
     while wanted:
         file = wanted.pop()
         if file not in texts:
-            texts[file] = (SOURCES / file).read_text(encoding="utf-8")
+            texts[file] = MADE[file]() if file in MADE else (SOURCES / file).read_text(encoding="utf-8")
             wanted += re.findall(r'^#include "([\w.]+)"', texts[file], re.MULTILINE)
     return texts
 

@@ -1,0 +1,146 @@
+"""Pattern bits of a device are the signs of exact real numbers, like the CPU's."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from fastntk.kernels import reference
+from fastntk.kernels.cuda import forward
+
+from ..adversarial import orthogonal_to, problems
+
+WEIGHT_WORD = reference.stream_word(reference.WEIGHT_STREAM, 0)
+ON_EVERY_DEVICE = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def pattern(device, X, weights=None, *, seed=0, first=0, count=None, words=None, group=128):
+    """((n, count) bool bits, the counts of signs settled); ``group`` neurons at a time.
+
+    Bits of other rows and neurons must be 0, whatever was in their place.
+    """
+    X = np.ascontiguousarray(X, np.float32)
+    n, dim = X.shape
+    count = len(weights) - first if count is None else count
+    inputs = forward.forward_inputs(device, X)
+    scratch = forward.forward_scratch(device, n, dim, group)
+    shape = inputs.panel.shape[1], words or -(-count // 128) * 4
+    bits = device.upload(np.full(shape, 0xFFFFFFFF, np.uint32))
+    settled = device.zeros(2, np.uint64)
+    if weights is not None:
+        weights = device.upload(np.ascontiguousarray(weights, np.float32))
+    forward.pattern(device, inputs, weights, seed, WEIGHT_WORD, first, count, scratch, bits, settled)
+    all_bits = np.unpackbits(device.download(bits).view(np.uint8), axis=1, bitorder="little").astype(bool)
+    assert not all_bits[n:].any()
+    assert not all_bits[:, count:].any()
+    return all_bits[:n, :count], device.download(settled)
+
+
+@pytest.mark.parametrize(
+    ("n", "dim", "count", "first", "seed"),
+    [
+        (1, 1, 1, 0, 0),
+        (3, 5, 200, 2**32 - 100, 2**64 - 1),
+        (130, 17, 129, 10**9 + 7, 2**33),
+        (5, 128, 40, 3, 1),
+        (5, 129, 40, 3, 1),
+        (2, 400, 130, 0, 5),
+    ],
+)
+def test_virtual_weights(device, n, dim, count, first, seed):
+    X = np.random.default_rng(dim).standard_normal((n, dim)).astype(np.float32)
+    W = reference.normals(seed, np.arange(first, first + count, dtype=np.uint64), dim, 0)
+    bits, _ = pattern(device, X, seed=seed, first=first, count=count)
+    np.testing.assert_array_equal(bits, reference.pattern(X, W))
+
+
+def test_groups_and_words_to_spare(device):
+    """Neurons past the last one of a chunk give zero bits, in all words that the pattern has."""
+    X = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
+    W = reference.normals(9, np.arange(70, 370), 3, 0)
+    expected = reference.pattern(X, W)
+    for group in (128, 256, 1024):
+        bits, _ = pattern(device, X, seed=9, first=70, count=300, words=24, group=group)
+        np.testing.assert_array_equal(bits, expected)
+        bits, _ = pattern(device, X, np.concatenate([W[:70], W]), first=70, words=24, group=group)
+        np.testing.assert_array_equal(bits, expected)
+
+
+@ON_EVERY_DEVICE
+@given(problem=problems())
+def test_adversarial_rows_and_neurons(device, problem):
+    X, W = problem
+    np.testing.assert_array_equal(pattern(device, X, W)[0], reference.pattern(X, W))
+
+
+@pytest.mark.soak
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(problem=problems())
+def test_many_adversarial_rows_and_neurons(device, problem):
+    X, W = problem
+    np.testing.assert_array_equal(pattern(device, X, W)[0], reference.pattern(X, W))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-25, 1e18])
+def test_nearly_orthogonal_pairs(device, scale):
+    """x . w exactly zero, or little to either side of it: a case for integers, or for float64."""
+    rng = np.random.default_rng(1)
+    v = rng.integers(-(2**11), 2**11, (4, 20)).astype(float)
+    ones = np.ones((4, 1))
+    W = np.hstack([v[:, ::-1], -v[:, ::-1], ones])
+    rests = [0.0, 2.0**-40, -(2.0**-40), 2.0**-10, -(2.0**-10)]  # beside sums of about 2^25
+    X = np.vstack([np.hstack([v, v, rest * ones]) for rest in rests])
+    X, W = (X * scale).astype(np.float32), W.astype(np.float32)
+    bits, settled = pattern(device, X, W)
+    np.testing.assert_array_equal(bits, reference.pattern(X, W))
+    assert bits[::4, 0].tolist() == [rest > 0 for rest in rests]
+    assert settled.tolist() == [20 * 4, 12 * 4]  # each row with each neuron
+
+
+@pytest.mark.parametrize("dim", [2, 33, 300])
+def test_sums_that_float64_cannot_tell_from_zero(device, dim):
+    """Rows exactly orthogonal to a neuron, and off it by an ulp of one entry, in the whole range of fp32."""
+    rng = np.random.default_rng(dim)
+    W = np.ldexp(rng.standard_normal((3, dim)), rng.integers(-140, 90, (3, dim))).astype(np.float32)
+    X = np.array([orthogonal_to(w, rng, ulps) for w in W for ulps in (0, -1, 1)])
+    bits, settled = pattern(device, X, W)
+    np.testing.assert_array_equal(bits, reference.pattern(X, W))
+    assert settled[1] >= 3
+
+
+def test_what_is_zero_is_not_looked_at_again(device):
+    X, W = np.zeros((2, 6), np.float32), np.zeros((3, 6), np.float32)
+    X[1], W[1] = 1.0, 1.0
+    bits, settled = pattern(device, X, W)
+    assert bits.tolist() == [[False] * 3, [False, True, False]]
+    assert settled.tolist() == [0, 0]
+
+
+def test_few_signs_of_random_data_are_settled(device):
+    """About 5 in 10^5 at 64 features (docs/mathematics.md, section 4), none of them beyond float64."""
+    X = np.random.default_rng(0).standard_normal((128, 64)).astype(np.float32)
+    bits, settled = pattern(device, X, count=512, group=512)
+    np.testing.assert_array_equal(bits, X.astype(float) @ reference.normals(0, np.arange(512), 64, 0).T > 0)
+    assert settled[0] < 2e-4 * bits.size
+    assert settled[1] == 0
+
+
+def test_no_sum_is_off_by_more_than_its_bound(device):
+    """The sums of the kernel, made of the same chains by exact fma, against sums rounded once."""
+    rng = np.random.default_rng(2)
+    for dim in (5, 128, 300):
+        X, W = (rng.standard_normal((rows, dim)).astype(np.float32) for rows in (4, 40))
+        scratch = forward.forward_scratch(device, 4, dim, 128)
+        forward.fill_panel(device, scratch, device.upload(W), 0, 0, 0, 40, dim, 128)
+        inputs = forward.forward_inputs(device, X)
+        x, w = device.download(inputs.panel)[:, :4].T, device.download(scratch.panel)[:, :40].T
+        total = np.zeros((4, 40), np.float32)
+        for start in range(0, x.shape[1], 128):
+            block = np.zeros((4, 40), np.float32)
+            for k in range(start, min(start + 128, x.shape[1])):
+                block = reference.fma32(x[:, k, None], w[None, :, k], block)
+            total += block
+        factors = device.download(inputs.factors)[:4], device.download(scratch.factors)[:40]
+        bound = np.multiply.outer(*(factor.astype(float) for factor in factors))
+        error = np.abs(total - reference.preactivation(x, w))
+        assert (error <= bound).all()
+        assert error.max() > bound.min() / 500  # and is not absurdly loose
