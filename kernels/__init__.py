@@ -30,11 +30,12 @@ against it: random values, bits and counts by equality, float sums within a stat
 sweep run over at most a fixed chunk of neurons in order and are then added as int64 fixed point, so that
 merging is integer addition; those of a training step have a fixed order.
 
-The one backend is ``cpu`` (Numba).  :func:`load` picks its instruction-set path from the host's
-features, or from the environment variable ``FASTNTK_CPU_PATH`` (avx512, avx2, plain), before anything
-compiles.  A new backend is a folder beside ``cpu/`` with a class of the attributes of
-:class:`fastntk.kernels.cpu.CpuKernels`; nothing else here changes.  Kernels import NumPy, Numba and
-each other, nothing of the package above.
+The one backend that the package calls is ``cpu`` (Numba); ``cuda`` is being built.  :func:`load` picks
+the instruction-set path of ``cpu`` from the host's features, or from the environment variable
+``FASTNTK_CPU_PATH`` (avx512, avx2, plain), before anything compiles.  A new backend is a folder beside
+``cpu/`` with a class of the attributes of :class:`fastntk.kernels.cpu.CpuKernels`; nothing else here
+changes.  Kernels import NumPy, Numba and each other (``cuda`` also CuPy, where it is used), nothing of the
+package above.
 """
 
 from functools import cache

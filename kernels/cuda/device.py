@@ -78,7 +78,7 @@ def extent(size):
     """A grid or a block, an int or up to three of them, as (x, y, z)."""
     sizes = (size,) if np.ndim(size) == 0 else tuple(size)
     x, y, z = (int(length) for length in (*sizes, 1, 1, 1)[:3])
-    if len(sizes) > 3 or min(x, y, z) < 1:
+    if not 1 <= len(sizes) <= 3 or min(x, y, z) < 1:
         raise ValueError(f"a grid and a block are one to three positive numbers, not {size}")
     return x, y, z
 
@@ -129,7 +129,7 @@ class Device:
 
     def upload(self, array):
         """A copy of a host array."""
-        array = np.ascontiguousarray(array)
+        array = np.asarray(array, order="C")
         copy = self.empty(array.shape, array.dtype)
         with self._here():
             copy.set(array)

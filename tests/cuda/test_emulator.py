@@ -57,6 +57,14 @@ extern "C" __global__ void copied(const int* from, int* to, int waits) {
     __syncthreads();
     to[threadIdx.x] = room[threadIdx.x];
 }
+extern "C" __global__ void loaded(int* to, int stride) {
+    extern __shared__ __align__(16) int room[];
+    for (int i = threadIdx.x; i < 8 * stride; i += blockDim.x) room[i] = i;
+    __syncthreads();
+    unsigned words[4];
+    load_matrices(words, room + threadIdx.x % 8 * stride);
+    to[threadIdx.x] = words[0];
+}
 """
 
 THREADS = 64
@@ -96,13 +104,20 @@ def test_a_missing_barrier_shows_in_every_order(device):
 
 
 def test_a_copy_that_is_not_waited_for_shows(device):
-    assert np.all(run(device, "copied", NUMBERS, 0, shared=256).view(np.uint8) == emulator.POISON)
+    poisoned = np.full(4, emulator.POISON, np.uint8).view(np.int32)
+    assert poisoned in run(device, "copied", NUMBERS, 0, shared=256)
 
 
 @pytest.mark.parametrize("by", [1, -5000])
 def test_reading_outside_of_an_array(device, by):
     with pytest.raises(EmulationError, match=r"shifted, block \(0, 0, 0\), thread .* not the kernel's"):
         run(device, "shifted", NUMBERS, by)
+
+
+def test_copying_from_outside_of_an_array(device):
+    """Though nobody waits for it."""
+    with pytest.raises(EmulationError, match="not the kernel's"):
+        run(device, "copied", NUMBERS[:60], 0, shared=256)
 
 
 @pytest.mark.parametrize("by", [1, -1])
@@ -133,6 +148,13 @@ def test_misaligned_vectors(device):
 def test_outside_of_shared_memory(device, kernel):
     with pytest.raises(EmulationError, match=r"outside of an array|not the kernel's"):
         run(device, kernel, 1, shared=256)
+
+
+def test_rows_that_share_banks(device):
+    rows = 36 * np.arange(8)[:, None] + np.arange(4)
+    np.testing.assert_array_equal(run(device, "loaded", 36, shared=8 * 36 * 4), np.tile(rows.ravel(), 2))
+    with pytest.raises(EmulationError, match="in the same banks"):
+        run(device, "loaded", 32, shared=8 * 32 * 4)
 
 
 def test_too_deep_a_stack(device):

@@ -158,8 +158,18 @@ cuda_cpu_switch:
  ret
 )");
 
+// Copies happen at the latest when they are waited for, or at the end of the thread.
+inline void finish_copies(size_t groups_left) {
+    auto& groups = fibers[current].copies;
+    while (groups.size() > groups_left) {
+        for (const Copy& copy : groups.front()) memcpy(copy.to, copy.from, 16);
+        groups.erase(groups.begin());
+    }
+}
+
 inline void start() {
     kernel();
+    finish_copies(0);
     fibers[current].ended = true;
     cuda_cpu_switch(&fibers[current].stack_pointer, scheduler);
     fail(0, "a thread that has ended was resumed");
