@@ -14,8 +14,7 @@ struct Slabs {
     __align__(16) double right[2][SLAB][TILE];
 };
 
-// Thread t of sixteen has columns 2t, 2t + 1, 32 + 2t and 33 + 2t: pieces of 16 bytes next to its
-// neighbours'.
+// Thread t of sixteen has columns 2t, 2t + 1, 32 + 2t, 33 + 2t: pieces of 16 bytes beside its neighbours'.
 __device__ __forceinline__ int column_of(int thread, int j) {
     return 2 * thread + j % 2 + j / 2 * (TILE / 2);
 }
@@ -79,18 +78,24 @@ __device__ __forceinline__ void for_each_entry(double* c, int columns, double (&
         }
 }
 
-// c (rows, columns) = the positive part of A^T B: the rectified preactivations of ``rows`` neurons, from
-// their weights and the inputs in fp32.  rows and columns are multiples of TILE.
+// c (chunks, rows, columns) = the positive part of A^T B: the rectified preactivations of ``rows`` neurons
+// of each chunk, from their weights a (chunks, lines >= depth, rows) and the inputs b (depth, columns) in
+// fp32. blockIdx.z is the chunk; rows and columns are multiples of TILE.
 extern "C" __global__ void __launch_bounds__(THREADS)
-    rectified_product(const float* a, const float* b, int depth, int rows, int columns, double* c) {
+    rectified_product(const float* a, int lines, const float* b, int depth, int rows, int columns,
+                      double* c) {
     __shared__ Slabs slabs;
+    const size_t chunk = blockIdx.z;
+    a += chunk * lines * rows + blockIdx.y * TILE;
+    b += blockIdx.x * TILE;
+    c += chunk * rows * columns;
     double sums[EACH][EACH] = {};
-    add_products(slabs, a + blockIdx.y * TILE, b + blockIdx.x * TILE, depth, rows, columns, sums);
+    add_products(slabs, a, b, depth, rows, columns, sums);
     for_each_entry(c, columns, sums, [](double& entry, double sum) { entry = sum > 0.0 ? sum : 0.0; });
 }
 
-// c (chunks, rows, columns) continued by A^T B, a (chunks, depth, rows) and b (chunks, depth, columns):
-// blockIdx.z is the chunk.  With ``upper`` tiles below the diagonal are left alone.
+// c (chunks, rows, columns) continued by A^T B, a (chunks, depth, rows) and b (chunks, depth, columns).
+// With ``upper`` tiles below the diagonal are left alone.
 extern "C" __global__ void __launch_bounds__(THREADS)
     ordered_product(const double* a, const double* b, int depth, int rows, int columns, int upper,
                     double* c) {
