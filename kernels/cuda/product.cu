@@ -64,7 +64,7 @@ __device__ __forceinline__ void add_products(Slabs& slabs, const Operand* a, con
     }
 }
 
-// Calls visit(entry of C, its sum) for the 4 x 4 entries of this thread.
+// Calls visit(entry of C, its sum, its row and column) for the 4 x 4 entries of this thread.
 template <class Visit>
 __device__ __forceinline__ void for_each_entry(double* c, int columns, double (&sums)[EACH][EACH],
                                                Visit visit) {
@@ -73,8 +73,9 @@ __device__ __forceinline__ void for_each_entry(double* c, int columns, double (&
     for (int i = 0; i < EACH; ++i)
 #pragma unroll
         for (int j = 0; j < EACH; ++j) {
-            const size_t row = first_row + column_of(threadIdx.x / 16, i);
-            visit(c[row * columns + first_column + column_of(threadIdx.x % 16, j)], sums[i][j]);
+            const int row = first_row + column_of(threadIdx.x / 16, i);
+            const int column = first_column + column_of(threadIdx.x % 16, j);
+            visit(c[static_cast<size_t>(row) * columns + column], sums[i][j], row, column);
         }
 }
 
@@ -91,7 +92,29 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     c += chunk * rows * columns;
     double sums[EACH][EACH] = {};
     add_products(slabs, a, b, depth, rows, columns, sums);
-    for_each_entry(c, columns, sums, [](double& entry, double sum) { entry = sum > 0.0 ? sum : 0.0; });
+    for_each_entry(c, columns, sums,
+                   [](double& entry, double sum, int, int) { entry = sum > 0.0 ? sum : 0.0; });
+}
+
+// The same for directions in the place of weights, and 0 where the neuron is not active on the sample: bits
+// (samples, words) of all chunks, ``neurons`` in each, of which these are ``first``, first + 1, ...
+extern "C" __global__ void __launch_bounds__(THREADS)
+    masked_product(const float* a, int lines, const float* b, int depth, int rows, int columns,
+                   const unsigned* bits, int samples, int words, int neurons, int first, double* c) {
+    __shared__ Slabs slabs;
+    const size_t chunk = blockIdx.z;
+    a += chunk * lines * rows + blockIdx.y * TILE;
+    b += blockIdx.x * TILE;
+    c += chunk * rows * columns;
+    first += blockIdx.z * neurons;
+    double sums[EACH][EACH] = {};
+    add_products(slabs, a, b, depth, rows, columns, sums);
+    for_each_entry(c, columns, sums, [&](double& entry, double sum, int row, int column) {
+        const int neuron = first + row;
+        const bool known = column < samples && neuron / 32 < words;
+        const unsigned word = known ? bits[static_cast<size_t>(column) * words + neuron / 32] : 0u;
+        entry = (word >> (neuron % 32)) & 1u ? sum : 0.0;
+    });
 }
 
 // c (chunks, rows, columns) continued by A^T B, a (chunks, depth, rows) and b (chunks, depth, columns).
@@ -106,7 +129,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     b += chunk * depth * columns + blockIdx.x * TILE;
     c += chunk * rows * columns;
     double sums[EACH][EACH];
-    for_each_entry(c, columns, sums, [](double& entry, double& sum) { sum = entry; });
+    for_each_entry(c, columns, sums, [](double& entry, double& sum, int, int) { sum = entry; });
     add_products(slabs, a, b, depth, rows, columns, sums);
-    for_each_entry(c, columns, sums, [](double& entry, double sum) { entry = sum; });
+    for_each_entry(c, columns, sums, [](double& entry, double sum, int, int) { entry = sum; });
 }
