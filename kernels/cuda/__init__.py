@@ -8,6 +8,7 @@
     random.py      virtual weights and output signs as arrays
     forward.py     certified pattern bits of a chunk of neurons
     sums.py        float sums in the order of the CPU's
+    gradient.py    gradients of the neurons and tangents of the samples
 
 Importing this package needs neither CuPy nor a GPU: :func:`device.why_unavailable` says what is missing.
 """

@@ -97,8 +97,7 @@ __device__ __forceinline__ void forward_tile(Slabs& slabs, const float* x, const
         largest_neuron = fmaxf(largest_neuron, neuron_factor[j]);
     }
 #pragma unroll
-    for (int i = 0; i < EACH; ++i)
-        largest_row = fmaxf(largest_row, row_factors[first_row + row_of(down, i)]);
+    for (int i = 0; i < EACH; ++i) largest_row = fmaxf(largest_row, row_factors[first_row + row_of(down, i)]);
     const float largest = __fmul_rn(largest_row, largest_neuron);
     bool decided = true;
 #pragma unroll

@@ -14,8 +14,7 @@ struct Slabs {
     __align__(16) double right[2][SLAB][TILE];
 };
 
-// Thread t of sixteen has columns 2t, 2t + 1, 32 + 2t and 33 + 2t: pieces of 16 bytes next to its
-// neighbours'.
+// Thread t of sixteen has columns 2t, 2t + 1, 32 + 2t, 33 + 2t: pieces of 16 bytes beside its neighbours'.
 __device__ __forceinline__ int column_of(int thread, int j) {
     return 2 * thread + j % 2 + j / 2 * (TILE / 2);
 }
@@ -65,7 +64,7 @@ __device__ __forceinline__ void add_products(Slabs& slabs, const Operand* a, con
     }
 }
 
-// Calls visit(entry of C, its sum) for the 4 x 4 entries of this thread.
+// Calls visit(entry of C, its sum, its row and column) for the 4 x 4 entries of this thread.
 template <class Visit>
 __device__ __forceinline__ void for_each_entry(double* c, int columns, double (&sums)[EACH][EACH],
                                                Visit visit) {
@@ -74,23 +73,52 @@ __device__ __forceinline__ void for_each_entry(double* c, int columns, double (&
     for (int i = 0; i < EACH; ++i)
 #pragma unroll
         for (int j = 0; j < EACH; ++j) {
-            const size_t row = first_row + column_of(threadIdx.x / 16, i);
-            visit(c[row * columns + first_column + column_of(threadIdx.x % 16, j)], sums[i][j]);
+            const int row = first_row + column_of(threadIdx.x / 16, i);
+            const int column = first_column + column_of(threadIdx.x % 16, j);
+            visit(c[static_cast<size_t>(row) * columns + column], sums[i][j], row, column);
         }
 }
 
-// c (rows, columns) = the positive part of A^T B: the rectified preactivations of ``rows`` neurons, from
-// their weights and the inputs in fp32.  rows and columns are multiples of TILE.
+// c (chunks, rows, columns) = the positive part of A^T B: the rectified preactivations of ``rows`` neurons
+// of each chunk, from their weights a (chunks, lines >= depth, rows) and the inputs b (depth, columns) in
+// fp32. blockIdx.z is the chunk; rows and columns are multiples of TILE.
 extern "C" __global__ void __launch_bounds__(THREADS)
-    rectified_product(const float* a, const float* b, int depth, int rows, int columns, double* c) {
+    rectified_product(const float* a, int lines, const float* b, int depth, int rows, int columns,
+                      double* c) {
     __shared__ Slabs slabs;
+    const size_t chunk = blockIdx.z;
+    a += chunk * lines * rows + blockIdx.y * TILE;
+    b += blockIdx.x * TILE;
+    c += chunk * rows * columns;
     double sums[EACH][EACH] = {};
-    add_products(slabs, a + blockIdx.y * TILE, b + blockIdx.x * TILE, depth, rows, columns, sums);
-    for_each_entry(c, columns, sums, [](double& entry, double sum) { entry = sum > 0.0 ? sum : 0.0; });
+    add_products(slabs, a, b, depth, rows, columns, sums);
+    for_each_entry(c, columns, sums,
+                   [](double& entry, double sum, int, int) { entry = sum > 0.0 ? sum : 0.0; });
 }
 
-// c (chunks, rows, columns) continued by A^T B, a (chunks, depth, rows) and b (chunks, depth, columns):
-// blockIdx.z is the chunk.  With ``upper`` tiles below the diagonal are left alone.
+// The same for directions in the place of weights, and 0 where the neuron is not active on the sample: bits
+// (samples, words) of all chunks, ``neurons`` in each, of which these are ``first``, first + 1, ...
+extern "C" __global__ void __launch_bounds__(THREADS)
+    masked_product(const float* a, int lines, const float* b, int depth, int rows, int columns,
+                   const unsigned* bits, int samples, int words, int neurons, int first, double* c) {
+    __shared__ Slabs slabs;
+    const size_t chunk = blockIdx.z;
+    a += chunk * lines * rows + blockIdx.y * TILE;
+    b += blockIdx.x * TILE;
+    c += chunk * rows * columns;
+    first += blockIdx.z * neurons;
+    double sums[EACH][EACH] = {};
+    add_products(slabs, a, b, depth, rows, columns, sums);
+    for_each_entry(c, columns, sums, [&](double& entry, double sum, int row, int column) {
+        const int neuron = first + row;
+        const bool known = column < samples && neuron / 32 < words;
+        const unsigned word = known ? bits[static_cast<size_t>(column) * words + neuron / 32] : 0u;
+        entry = (word >> (neuron % 32)) & 1u ? sum : 0.0;
+    });
+}
+
+// c (chunks, rows, columns) continued by A^T B, a (chunks, depth, rows) and b (chunks, depth, columns).
+// With ``upper`` tiles below the diagonal are left alone.
 extern "C" __global__ void __launch_bounds__(THREADS)
     ordered_product(const double* a, const double* b, int depth, int rows, int columns, int upper,
                     double* c) {
@@ -101,7 +129,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     b += chunk * depth * columns + blockIdx.x * TILE;
     c += chunk * rows * columns;
     double sums[EACH][EACH];
-    for_each_entry(c, columns, sums, [](double& entry, double& sum) { sum = entry; });
+    for_each_entry(c, columns, sums, [](double& entry, double& sum, int, int) { sum = entry; });
     add_products(slabs, a, b, depth, rows, columns, sums);
-    for_each_entry(c, columns, sums, [](double& entry, double sum) { entry = sum; });
+    for_each_entry(c, columns, sums, [](double& entry, double sum, int, int) { entry = sum; });
 }

@@ -1,7 +1,8 @@
 """Float sums on a device, in the order and with the roundings of the CPU's: the bits are the same.
 
-Matrices are plain and C-contiguous: H (neurons, samples) holds rectified preactivations of a block of neurons
-in float64.  Both sizes of it are multiples of ``TILE``, and what lies beyond the data is zero.
+A sum over the neurons of a chunk is a chain, so several chunks are taken at once, along the first axis of all
+arrays.  H (chunks, neurons, samples) holds rectified preactivations of a block of neurons of each chunk in
+float64; neurons and samples are multiples of ``TILE``, and what lies beyond the data is zero.
 """
 
 import numpy as np
@@ -20,12 +21,16 @@ def feature_panel(device, rows):
     return device.upload(panel)
 
 
-def rectified(device, panel, features, H):
-    """H = relu(w . x~), chains of fma over the features; panel (>= d, neurons), features (d, samples)."""
-    (dim, samples), neurons = features.shape, H.shape[0]
-    grid = (samples // TILE, neurons // TILE)
+def rectified(device, panels, features, H):
+    """H = relu(w . x~), chains of fma over the features.
+
+    fp32 panels (chunks, >= d, neurons) of weights as they are, features (d, samples).
+    """
+    (chunks, neurons, samples), dim = H.shape, features.shape[0]
+    grid = (samples // TILE, neurons // TILE, chunks)
     sizes = (np.int32(dim), np.int32(neurons), np.int32(samples))
-    device.launch("product", "rectified_product", grid, THREADS, panel, features, *sizes, H)
+    lines = np.int32(panels.shape[1])
+    device.launch("product", "rectified_product", grid, THREADS, panels, lines, features, *sizes, H)
 
 
 def ordered_product(device, a, b, upper, c):
@@ -41,36 +46,43 @@ def ordered_product(device, a, b, upper, c):
 
 
 def weighted_sum(device, H, a, partial):
-    """partial (outputs, samples) += a^T H for the first neurons, a (count, outputs) float64."""
-    (count, outputs), samples = a.shape, H.shape[1]
-    sizes = (np.int32(count), np.int32(samples), np.int32(outputs))
-    device.launch("sums", "weighted_sum", (-(-samples // THREADS), outputs), THREADS, H, a, *sizes, partial)
+    """partial (chunks, outputs, samples) += a^T H, a (chunks, neurons, outputs) float64."""
+    (chunks, neurons, samples), outputs = H.shape, a.shape[2]
+    grid = (-(-samples // THREADS), outputs, chunks)
+    sizes = (np.int32(neurons), np.int32(samples), np.int32(outputs))
+    device.launch("sums", "weighted_sum", grid, THREADS, H, a, *sizes, partial)
 
 
-def square_sum(device, H, count, partial):
-    """partial (samples,) += the squares of the first ``count`` neurons of H."""
-    samples = H.shape[1]
-    sizes = (np.int32(count), np.int32(samples))
-    device.launch("sums", "square_sum", -(-samples // THREADS), THREADS, H, *sizes, partial)
+def square_sum(device, H, partial):
+    """partial (chunks, samples) += the squares of H."""
+    chunks, neurons, samples = H.shape
+    grid = (-(-samples // THREADS), 1, chunks)
+    device.launch("sums", "square_sum", grid, THREADS, H, np.int32(neurons), np.int32(samples), partial)
 
 
-def weighted_bit_count(device, bits, weights, partial):
-    """partial (n,) += the weights (count,) of the active neurons of each row of bits (>= n, words)."""
-    count, n = len(weights), len(partial)
-    sizes = (np.int32(count), np.int32(n))
-    grid = -(-n // THREADS)
+def weighted_bit_count(device, bits, weights, chunk, partial):
+    """partial (chunks, n) += the weights (count,) of the active neurons, ``chunk`` neurons in each.
+
+    bits (>= n, words) uint32 of the neurons of all chunks.
+    """
+    chunks, n = partial.shape
+    grid = (-(-n // THREADS), 1, chunks)
+    sizes = (np.int32(len(weights)), np.int32(chunk), np.int32(n))
+    words = np.int32(bits.shape[1])
+    device.launch("sums", "weighted_bit_count", grid, THREADS, bits, words, weights, *sizes, partial)
+
+
+def unpack_bits(device, bits, weights, chunk, first, out):
+    """out (chunks, neurons, samples) float64 = the weight of a neuron where it is active, else 0.
+
+    The neurons first, first + 1, ... of each chunk; bits, weights and chunk as in ``weighted_bit_count``.
+    """
+    (chunks, neurons, samples), (lines, words) = out.shape, bits.shape
+    grid = (-(-samples // THREADS), neurons, chunks)
+    sizes = (np.int32(len(weights)), np.int32(chunk), np.int32(first), np.int32(samples))
     device.launch(
-        "sums", "weighted_bit_count", grid, THREADS, bits, np.int32(bits.shape[1]), weights, *sizes, partial
+        "sums", "unpack_bits", grid, THREADS, bits, np.int32(lines), np.int32(words), weights, *sizes, out
     )
-
-
-def unpack_bits(device, bits, first, weights, out):
-    """out (count, samples) = weights[r] where neuron first + r of bits (lines, words) is active, else 0."""
-    (count, samples), (lines, words) = out.shape, bits.shape
-    device.launch(
-        "sums", "unpack_bits", (-(-samples // THREADS), count), THREADS,
-        bits, np.int32(words), np.int32(first), weights, np.int32(lines), np.int32(samples), out,
-    )  # fmt: skip
 
 
 def add_fixed_point(device, values, row_scale, column_scale, totals):

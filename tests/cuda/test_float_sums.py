@@ -44,16 +44,18 @@ def test_every_entry_of_a_product(device):
         np.testing.assert_array_equal(result[2 * TILE :, :TILE], 0 if upper else expected[2 * TILE :, :TILE])
 
 
-def rectified_block(device, X, weights=None, *, seed=0, first=0, count=TILE):
-    """H (neurons rounded up, samples rounded up) on the device; given weights as they are."""
+def rectified_block(device, X, weights=None, *, seed=0, firsts=(0,), counts=(TILE,), neurons=TILE):
+    """H (chunks, neurons, samples rounded up) on the device; given weights as they are."""
     dim = X.shape[1]
-    neurons = -(-count // 128) * 128
-    scratch = forward.forward_scratch(device, len(X), dim, neurons)
+    scratch = forward.forward_scratch(device, len(X), dim, 128)
     given = None if weights is None else device.upload(weights)
-    forward.fill_panel(device, scratch, given, seed, 0, first, count, dim, neurons, scaled=False)
+    panels = device.empty((len(firsts), scratch.panel.shape[0], neurons), np.float32)
+    for panel, first, count in zip(panels, firsts, counts, strict=True):
+        here = scratch._replace(panel=panel)
+        forward.fill_panel(device, here, given, seed, 0, first, count, dim, neurons, scaled=False)
     features = sums.feature_panel(device, X)
-    H = device.empty((neurons, features.shape[1]), np.float64)
-    sums.rectified(device, scratch.panel, features, H)
+    H = device.empty((len(firsts), neurons, features.shape[1]), np.float64)
+    sums.rectified(device, panels, features, H)
     return H
 
 
@@ -63,45 +65,49 @@ def test_rectified_preactivations(device, virtual):
     X = normals(rng, 70, 9).astype(np.float32)
     given = np.ldexp(normals(rng, 30, 9), rng.integers(-120, 90, (30, 1))).astype(np.float32)
     weights = None if virtual else given
-    H = device.download(rectified_block(device, X, weights, seed=2**35, first=10, count=20))
-    W = reference.normals(2**35, np.arange(10, 30), 9, 0) if virtual else given[10:]
-    expected = np.maximum(reference.ordered_product(W.T, X.T, np.zeros((20, 70))), 0)
-    np.testing.assert_array_equal(H[:20, :70], expected)
-    assert not H[20:].any()
-    assert not H[:, 70:].any()
+    H = device.download(rectified_block(device, X, weights, seed=2**35, firsts=(10, 3), counts=(20, 2)))
+    W = reference.normals(2**35, np.arange(30), 9, 0) if virtual else given
+    expected = np.maximum(reference.ordered_product(W.T, X.T, np.zeros((30, 70))), 0)
+    np.testing.assert_array_equal(H[0, :20, :70], expected[10:])
+    np.testing.assert_array_equal(H[1, :2, :70], expected[3:5])
+    assert not H[0, 20:].any()
+    assert not H[1, 2:].any()
+    assert not H[:, :, 70:].any()
 
 
 def test_sums_over_neurons_in_order(device):
     rng = np.random.default_rng(3)
-    H, a = np.maximum(normals(rng, 40, 5 * TILE), 0), normals(rng, 33, 3)
-    start = normals(rng, 3, 5 * TILE)
-    weighted, squares = start.copy(), start[0].copy()
-    for r in range(33):
-        weighted += a[r][:, None] * H[r]
-        squares += H[r] * H[r]
+    H, a = np.maximum(normals(rng, 2, 40, 5 * TILE), 0), normals(rng, 2, 40, 3)
+    start = normals(rng, 2, 3, 5 * TILE)
+    weighted, squares = start.copy(), start[:, 0].copy()
+    for r in range(40):
+        weighted += a[:, r, :, None] * H[:, r, None]
+        squares += H[:, r] * H[:, r]
     on_device, partial = device.upload(H), device.upload(start)
     sums.weighted_sum(device, on_device, device.upload(a), partial)
     np.testing.assert_array_equal(device.download(partial), weighted)
-    partial = device.upload(start[0])
-    sums.square_sum(device, on_device, 33, partial)
+    partial = device.upload(start[:, 0])
+    sums.square_sum(device, on_device, partial)
     np.testing.assert_array_equal(device.download(partial), squares)
 
 
 def test_weighted_bits(device):
+    """Chunks of 40 neurons, the second of which has only 30."""
     rng = np.random.default_rng(4)
     P, weights = rng.random((13, 128)) < 0.5, rng.random(70)
     bits = device.upload(np.packbits(P, axis=1, bitorder="little").view(np.uint32))
-    out = device.empty((60, TILE), np.float64)
-    sums.unpack_bits(device, bits, 10, device.upload(weights[:60]), out)
-    expected = np.zeros((60, TILE))
-    expected[:, :13] = (P[:, 10:70] * weights[:60]).T
+    out = device.empty((2, 25, TILE), np.float64)
+    sums.unpack_bits(device, bits, device.upload(weights), 40, 10, out)
+    expected = np.zeros((2, 25, TILE))
+    expected[0, :, :13] = (P[:, 10:35] * weights[10:35]).T
+    expected[1, :20, :13] = (P[:, 50:70] * weights[50:70]).T
     np.testing.assert_array_equal(device.download(out), expected)
 
-    partial = np.zeros(11)
+    partial = np.zeros((2, 11))
     for r in range(70):
-        partial += P[:11, r] * weights[r]
-    counted = device.zeros(11, np.float64)
-    sums.weighted_bit_count(device, bits, device.upload(weights), counted)
+        partial[r // 40] += P[:11, r] * weights[r]
+    counted = device.zeros((2, 11), np.float64)
+    sums.weighted_bit_count(device, bits, device.upload(weights), 40, counted)
     np.testing.assert_array_equal(device.download(counted), partial)
 
 
@@ -113,52 +119,79 @@ def test_fixed_point_rounds_once(device):
     np.testing.assert_array_equal(device.download(totals), [[1 + 5 + 2, 1 - 3 + 0], [0 - 12, 10 + 2**61]])
 
 
-def cpu_state(kind, X, neurons):
-    """What a CPU accumulator holds after one chunk of all neurons."""
+# ------------------------------------------------------------------- the same states as the CPU's
+WIDTH, CHUNK = 333, 200  # neurons, and those of a chunk: so that there are two
+
+
+def cpu_accumulator(kind, X, neurons):
+    """A CPU accumulator that has all neurons, in the chunks of this test."""
     kernels = load()
     inputs = [PackedInputs(X, kernels).prepared({"bits", "relu"})]
-    accumulator = kind(kernels, inputs, neurons)
-    accumulator.add(Chunk(kernels, neurons, inputs).move_to(0, neurons.width))
-    return accumulator, accumulator.state()[0]
+    accumulator, chunk = kind(kernels, inputs, neurons), Chunk(kernels, neurons, inputs)
+    for first in range(0, WIDTH, CHUNK):
+        accumulator.add(chunk.move_to(first, min(CHUNK, WIDTH - first)))
+    return accumulator
 
 
-def scales(device, fixed, lines, columns):
-    """The scales of a CPU accumulator, padded for the device."""
+def assert_states_are_equal(device, kind, X, neurons, partial):
+    """``partial`` (chunks, lines, TILE) in fixed point against the integers of the CPU."""
+    accumulator = cpu_accumulator(kind, X, neurons)
+    expected, fixed = accumulator.state()[0], accumulator.fixed
+    lines, columns = partial.shape[1:]
     row, column = np.ones(lines), np.ones(columns)
     row[: len(fixed.row_scale)] = fixed.row_scale[:lines]
-    own = fixed.column_scale.reshape(-1)[:columns]
-    column[: len(own)] = own
-    return device.upload(row), device.upload(column)
+    column[:] = np.resize(fixed.column_scale, columns)
+    totals = device.zeros((lines, columns), np.int64)
+    sums.add_fixed_point(device, partial, device.upload(row), device.upload(column), totals)
+    result = device.download(totals)[: len(expected), : len(X)]
+    if getattr(accumulator, "symmetric", False):
+        result, expected = np.triu(result), np.triu(expected)
+    np.testing.assert_array_equal(result, expected)
+    assert result.any()
 
 
 @pytest.mark.parametrize("virtual", [False, True])
-def test_states_of_the_cpu_and_of_a_device_are_equal(device, virtual):
-    """Second-layer Gram, its diagonal and outputs of 200 neurons in two blocks: the same integers."""
+def test_states_of_sums_of_preactivations(device, virtual):
+    """Second-layer Gram, its diagonal and outputs: two chunks in blocks of 128 neurons."""
     rng = np.random.default_rng(5)
     n, dim, q = 37, 6, 2
     X = normals(rng, n, dim).astype(np.float32)
-    W = None if virtual else normals(rng, 200, dim).astype(np.float32)
-    neurons = Neurons(200, dim, seed=11, scale=1.0, weights=W, output_weights=normals(rng, 200, q))
-    gram = device.zeros((1, TILE, TILE), np.float64)
-    diagonal = device.zeros(TILE, np.float64)
-    outputs = device.zeros((q, TILE), np.float64)
-    for first, count in ((0, 128), (128, 72)):
-        H = rectified_block(device, X, W, seed=11, first=first, count=count)
-        block = H.reshape(1, *H.shape)
-        sums.ordered_product(device, block, block, True, gram)
-        sums.square_sum(device, H, count, diagonal)
-        a = device.upload(neurons.output_weights(first, count))
-        sums.weighted_sum(device, H, a, outputs)
-    for kind, partial, lines in (
-        (accumulators.ReluGram, gram, TILE),
-        (accumulators.ReluSquares, diagonal.reshape(1, 1, TILE), 1),
-        (accumulators.OutputSums, outputs.reshape(1, q, TILE), q),
-    ):
-        accumulator, expected = cpu_state(kind, X, neurons)
-        totals = device.zeros((lines, TILE), np.int64)
-        sums.add_fixed_point(device, partial, *scales(device, accumulator.fixed, lines, TILE), totals)
-        here = device.download(totals)[: len(expected), :n]
-        if kind is accumulators.ReluGram:
-            here, expected = np.triu(here), np.triu(expected)
-        np.testing.assert_array_equal(here, expected)
-        assert here.any()
+    W = None if virtual else normals(rng, WIDTH, dim).astype(np.float32)
+    neurons = Neurons(WIDTH, dim, 11, 1.0, weights=W, output_weights=normals(rng, WIDTH, q))
+    gram = device.zeros((2, TILE, TILE), np.float64)
+    diagonal = device.zeros((2, 1, TILE), np.float64)
+    outputs = device.zeros((2, q, TILE), np.float64)
+    for start in range(0, CHUNK, 128):
+        firsts = [chunk * CHUNK + start for chunk in (0, 1)]
+        counts = [max(min(128, CHUNK - start, WIDTH - first), 0) for first in firsts]
+        H = rectified_block(device, X, W, seed=11, firsts=firsts, counts=counts, neurons=128)
+        a = np.zeros((2, 128, q))
+        for own, first, count in zip(a, firsts, counts, strict=True):
+            own[:count] = neurons.output_weights(first, count)
+        sums.ordered_product(device, H, H, True, gram)
+        sums.square_sum(device, H, diagonal)
+        sums.weighted_sum(device, H, device.upload(a), outputs)
+    assert_states_are_equal(device, accumulators.ReluGram, X, neurons, gram)
+    assert_states_are_equal(device, accumulators.ReluSquares, X, neurons, diagonal)
+    assert_states_are_equal(device, accumulators.OutputSums, X, neurons, outputs)
+
+
+def test_states_of_weighted_counts(device):
+    """Weighted coactivation and its diagonal."""
+    rng = np.random.default_rng(6)
+    X = normals(rng, 37, 6).astype(np.float32)
+    neurons = Neurons(WIDTH, 6, 12, 1.0, output_weights=normals(rng, WIDTH, 3))
+    P = reference.pattern(X, reference.normals(12, np.arange(WIDTH), 6, 0))
+    packed = np.packbits(np.pad(P, ((0, 0), (0, 384 - WIDTH))), axis=1, bitorder="little")
+    bits = device.upload(packed.view(np.uint32))
+    squares, ones = device.upload(neurons.output_squares(0, WIDTH)), device.upload(np.ones(WIDTH))
+    gram = device.zeros((2, TILE, TILE), np.float64)
+    weighted, plain = (device.empty((2, 50, TILE), np.float64) for _ in range(2))
+    for start in range(0, CHUNK, 50):
+        sums.unpack_bits(device, bits, squares, CHUNK, start, weighted)
+        sums.unpack_bits(device, bits, ones, CHUNK, start, plain)
+        sums.ordered_product(device, weighted, plain, True, gram)
+    assert_states_are_equal(device, accumulators.WeightedCoactivation, X, neurons, gram)
+    diagonal = device.zeros((2, 37), np.float64)
+    sums.weighted_bit_count(device, bits, squares, CHUNK, diagonal)
+    assert_states_are_equal(device, accumulators.WeightedActivation, X, neurons, diagonal.reshape(2, 1, 37))
