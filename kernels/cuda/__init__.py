@@ -4,6 +4,9 @@
     nvrtc.py       NVIDIA's compiler as a library
     compile.py     a source and an architecture -> machine code, kept on disk
     device.py      memory, transfers and launches: all that the host code of a kernel talks to
+    tables.py      what is chosen for each architecture
+    ptx.cuh        instructions that CUDA C++ has no function for
+    coactivation   counts of neurons active on two samples
 
 Importing this package needs neither CuPy nor a GPU: :func:`device.why_unavailable` says what is missing.
 """
