@@ -4,9 +4,12 @@
     nvrtc.py       NVIDIA's compiler as a library
     compile.py     a source and an architecture -> machine code, kept on disk
     device.py      memory, transfers and launches: all that the host code of a kernel talks to
+    tables.py      what is chosen for each architecture
+    ptx.cuh        instructions that CUDA C++ has no function for
     wire_format.py the constants of random values as a C++ header, from reference.py
     random.py      virtual weights and output signs as arrays
     forward.py     certified pattern bits of a chunk of neurons
+    coactivation.py counts of neurons active on two samples
     sums.py        float sums in the order of the CPU's
     gradient.py    gradients of the neurons and tangents of the samples
 

@@ -16,6 +16,8 @@ from . import compile as compiling
 SHARED_LIMIT = 48 * 1024  # bytes of dynamic shared memory that a kernel gets without asking
 OLDEST = 80  # compute capability 8.0, the first with bit products and bf16 on its tensor cores
 BY_FAMILY = (9, 0)  # from here on, instructions of one family need the "a" in its name
+NO_DEVICE = 100  # the runtime's error for a driver without a GPU
+NO_GPU = "no NVIDIA GPU is visible; look at nvidia-smi and CUDA_VISIBLE_DEVICES"
 
 
 class Found(NamedTuple):
@@ -42,8 +44,10 @@ def why_unavailable():
     try:
         count = runtime.getDeviceCount()
     except runtime.CUDARuntimeError as error:
+        if error.status == NO_DEVICE:
+            return NO_GPU
         return f"CuPy can use no NVIDIA driver ({error}); install or update it, nvidia-smi shows its version"
-    return None if count else "no NVIDIA GPU is visible; look at nvidia-smi and CUDA_VISIBLE_DEVICES"
+    return None if count else NO_GPU
 
 
 def find_devices():
@@ -81,6 +85,12 @@ def extent(size):
     if not 1 <= len(sizes) <= 3 or min(x, y, z) < 1:
         raise ValueError(f"a grid and a block are one to three positive numbers, not {size}")
     return x, y, z
+
+
+def require_contiguous(array):
+    """Gathering the parts of another array is a kernel, and CuPy would compile one."""
+    if not array.flags.c_contiguous:
+        raise ValueError(f"only contiguous arrays are downloaded, not a part of {array.shape} with gaps")
 
 
 class Device:
@@ -136,7 +146,8 @@ class Device:
         return copy
 
     def download(self, array):
-        """A copy in host memory, once what was launched before is done."""
+        """A copy in host memory of a contiguous array, once what was launched before is done."""
+        require_contiguous(array)
         with self._here():
             return array.get()
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from fastntk.kernels.cuda import compile as compiling
-from fastntk.kernels.cuda.device import extent
+from fastntk.kernels.cuda.device import extent, require_contiguous
 
 SHIM = Path(__file__).parent / "shim"
 POISON = 0xA5
@@ -110,6 +110,7 @@ class EmulatedDevice:
         return copy
 
     def download(self, array):
+        require_contiguous(array)
         return np.array(array)
 
     def free_memory(self):

@@ -1,5 +1,6 @@
 """What a device says where there is none, and that one behaves as the emulated ones do."""
 
+import re
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -10,15 +11,17 @@ from fastntk.kernels.cuda import device as cuda_device
 
 
 class DriverError(RuntimeError):
-    pass
+    def __init__(self, status):
+        super().__init__(f"error {status}")
+        self.status = status
 
 
-def install_cupy(monkeypatch, count, *, is_hip=False):
+def install_cupy(monkeypatch, count, *, error=None, is_hip=False):
     """A CuPy that knows how many devices there are, and nothing else."""
 
     def get_device_count():
-        if count is None:
-            raise DriverError("cudaErrorInsufficientDriver")
+        if error:
+            raise DriverError(error)
         return count
 
     cupy, cuda = ModuleType("cupy"), ModuleType("cupy.cuda")
@@ -41,12 +44,17 @@ def test_without_cupy(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("count", "is_hip", "message"),
-    [(None, False, "driver"), (0, False, "no NVIDIA GPU is visible"), (1, True, "ROCm")],
+    ("found", "message"),
+    [
+        ({"count": 0, "error": 35}, "can use no NVIDIA driver .error 35."),
+        ({"count": 0, "error": cuda_device.NO_DEVICE}, "no NVIDIA GPU is visible"),
+        ({"count": 0}, "no NVIDIA GPU is visible"),
+        ({"count": 1, "is_hip": True}, "ROCm"),
+    ],
 )
-def test_without_a_gpu(monkeypatch, count, is_hip, message):
-    install_cupy(monkeypatch, count, is_hip=is_hip)
-    assert message in cuda_device.why_unavailable()
+def test_without_a_gpu(monkeypatch, found, message):
+    install_cupy(monkeypatch, **found)
+    assert re.search(message, cuda_device.why_unavailable())
     assert cuda_device.find_devices() == []
     with pytest.raises(RuntimeError, match=message):
         cuda_device.Device()
@@ -81,6 +89,13 @@ def test_arrays_go_there_and_back(device, array):
     assert type(back) is np.ndarray
     np.testing.assert_array_equal(back, array)
     np.testing.assert_array_equal(device.download(device.zeros((2, 3), np.int64)), np.zeros((2, 3)))
+
+
+def test_arrays_with_gaps_stay_there(device):
+    there = device.zeros((4, 4), np.int32)
+    np.testing.assert_array_equal(device.download(there[1:3]), np.zeros((2, 4)))
+    with pytest.raises(ValueError, match="contiguous"):
+        device.download(there[:, :2])
 
 
 def test_memory_can_be_given_back(device):

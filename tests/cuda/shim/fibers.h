@@ -8,25 +8,18 @@
 // (it holds 0xA5).
 #pragma once
 #include <algorithm>
-#include <csetjmp>
-#include <csignal>
-#include <cstdarg>
 #include <cstdint>
-#include <cstdio>
 #include <cstring>
 #include <functional>
 #include <numeric>
 #include <source_location>
 #include <sys/mman.h>
 #include <vector>
+#include "failures.h"
 
 // Shared memory that kernels declare themselves is one section of the library, so that it can be poisoned.
 extern "C" char __start_cuda_shared[] __attribute__((weak, visibility("hidden")));
 extern "C" char __stop_cuda_shared[] __attribute__((weak, visibility("hidden")));
-
-struct dim3 {
-    unsigned x = 1, y = 1, z = 1;
-};
 
 namespace cuda_cpu {
 
@@ -40,12 +33,6 @@ struct Settings {  // as emulator.py declares it
     uint64_t shared_bytes;
     int order;
     unsigned seed;
-};
-
-struct Failure {  // likewise
-    uint64_t address;
-    unsigned block[3], thread[3];
-    char message[400];
 };
 
 struct Copy {  // of 16 bytes into shared memory that is under way
@@ -85,55 +72,11 @@ inline std::vector<Fiber> fibers;
 inline std::vector<Warp> warps;
 inline Barrier barrier;
 inline unsigned current;  // the fiber that runs
-inline dim3 thread, block, block_size, grid_size;
+inline dim3 block_size, grid_size;
 inline std::function<void()> kernel;
 inline char* dynamic_shared_memory;
 inline void* scheduler;
 inline uint32_t random_state;
-inline sigjmp_buf recovery;
-inline Failure* failure;
-
-// ------------------------------------------------------------------------------------- failing
-[[noreturn]] inline void fail(uint64_t address, const char* format, ...) {
-    va_list values;
-    va_start(values, format);
-    vsnprintf(failure->message, sizeof failure->message, format, values);
-    va_end(values);
-    failure->address = address;
-    unsigned where[6] = {block.x, block.y, block.z, thread.x, thread.y, thread.z};
-    memcpy(failure->block, where, sizeof where);
-    siglongjmp(recovery, 1);
-}
-
-inline void on_signal(int number, siginfo_t* info, void*) {
-    if (number == SIGSEGV || number == SIGBUS)
-        fail((uint64_t)info->si_addr, "access to an address that is not the kernel's");
-    fail(0, number == SIGILL ? "index outside of an array, misaligned address, or shift by too much"
-                             : "signal %d", number);
-}
-
-class SignalsCaught {  // while a kernel runs
-    static constexpr int SIGNALS[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
-    static inline char stack[64 * 1024];
-    struct sigaction before[5];
-    stack_t stack_before;
-
-public:
-    SignalsCaught() {
-        stack_t own{};
-        own.ss_sp = stack;
-        own.ss_size = sizeof stack;
-        sigaltstack(&own, &stack_before);
-        struct sigaction action{};
-        action.sa_sigaction = on_signal;
-        action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-        for (int i = 0; i < 5; i++) sigaction(SIGNALS[i], &action, &before[i]);
-    }
-    ~SignalsCaught() {
-        for (int i = 0; i < 5; i++) sigaction(SIGNALS[i], &before[i], nullptr);
-        sigaltstack(&stack_before, nullptr);
-    }
-};
 
 // ------------------------------------------------------------------------------------ switching
 extern "C" void cuda_cpu_switch(void** from, void* to);  // saves what a call has to keep, x86-64
