@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from fastntk.kernels import reference
+from fastntk.kernels.cpu.layout import prefix_square_sum, scaled_by_power_of_two
 from fastntk.kernels.cuda import forward
 
 from ..adversarial import orthogonal_to, problems
@@ -107,6 +108,55 @@ def test_sums_that_float64_cannot_tell_from_zero(device, dim):
     assert settled[1] >= 3
 
 
+def test_cancellation_that_float64_cannot_see(device):
+    """2^-48 beside terms of size 2^30: a float64 sum has the sign of its rounding errors."""
+    rng = np.random.default_rng(3)
+    X, W = [], []
+    for sign in 8 * (1, -1):
+        x, w = rng.standard_normal(20) * 2.0**30, rng.standard_normal(20)
+        order = rng.permutation(41)
+        X.append(np.concatenate([x, -x, [2.0**-24]])[order])
+        W.append(np.concatenate([w, w, [sign * 2.0**-24]])[order])
+    X, W = np.array(X, np.float32), np.array(W, np.float32)
+    bits, settled = pattern(device, X, W)
+    np.testing.assert_array_equal(np.diagonal(bits), np.tile([True, False], 8))
+    np.testing.assert_array_equal(bits, reference.pattern(X, W))
+    assert settled[1] >= 16
+
+
+def test_carries_from_one_end_of_fp32_to_the_other(device):
+    """2^p - (2^p - 2^(p-24)) - 2^(p-24) is 0 and leaves the sign to the smallest product there is."""
+    tiny = np.float64(np.finfo(np.float32).smallest_subnormal)
+    X = [[2.0**a, 2.0**a * (2.0**-24 - 1), -(2.0 ** (a - 12)), tiny] for a in range(-100, 128, 3)]
+    W = [
+        [2.0**b, 2.0**b, 2.0 ** (b - 12), sign * tiny]
+        for b in (-100, -31, 0, 1, 100, 127)
+        for sign in (1, -1)
+    ]
+    bits, settled = pattern(device, np.array(X), np.array(W))
+    np.testing.assert_array_equal(bits, np.tile([True, False], (len(X), 6)))
+    assert settled.tolist() == [bits.size, bits.size]
+
+
+def test_chains_end_after_128_features(device):
+    """A longer chain would lose half an ulp at each of 1024 steps: more than the bound allows, and the sign.
+
+    From 1024 on, 1 + 2^-14.03 added to a sum rounds to 1 added; in chains of 128 next to nothing is lost.
+    """
+    small = np.float32(0.49 * 2.0**-13)
+    W = np.repeat(np.array([1, -1], np.float32), 2048)
+    W[:2048] += small
+    W[-1] -= np.float32(2048 * small - 0.03)
+    X = np.ones((1, 4096), np.float32)
+    exact = reference.preactivation(X, W[None])[0, 0]
+    one_chain = np.cumsum(W, dtype=np.float32)[-1]
+    factors = forward.forward_inputs(device, X).factors
+    bound = device.download(factors)[0] * np.sqrt(prefix_square_sum(W[None]))[0]
+    assert one_chain < -bound < 0 < bound < exact
+    bits, _ = pattern(device, X, W[None])
+    assert bits.all()
+
+
 def test_what_is_zero_is_not_looked_at_again(device):
     X, W = np.zeros((2, 6), np.float32), np.zeros((3, 6), np.float32)
     X[1], W[1] = 1.0, 1.0
@@ -122,6 +172,29 @@ def test_few_signs_of_random_data_are_settled(device):
     np.testing.assert_array_equal(bits, X.astype(float) @ reference.normals(0, np.arange(512), 64, 0).T > 0)
     assert settled[0] < 2e-4 * bits.size
     assert settled[1] == 0
+
+
+@pytest.mark.parametrize("dim", [3, 128, 129, 300])
+def test_panels(device, dim):
+    """What the forward pass reads: weights by feature, scaled where given, and their half of the bound."""
+    rng = np.random.default_rng(dim)
+    W = np.ldexp(rng.standard_normal((40, dim)), rng.integers(-147, 100, (40, 1))).astype(np.float32)
+    W[7] = 0
+    scratch = forward.forward_scratch(device, 1, dim, 128)
+    for weights, expected in (
+        (device.upload(W), scaled_by_power_of_two(W[5:])),
+        (None, reference.normals(1, np.arange(5, 40), dim, 0)),
+    ):
+        forward.fill_panel(device, scratch, weights, 1, WEIGHT_WORD, 5, 35, dim, 128)
+        panel, factors = device.download(scratch.panel), device.download(scratch.factors)
+        np.testing.assert_array_equal(panel[:dim, :35].T, expected)
+        assert not panel[dim:].any()
+        assert not panel[:, 35:].any()
+        # two roundings of a term and at most dim additions, all of them inside of a root
+        np.testing.assert_allclose(
+            factors[:35], np.sqrt(prefix_square_sum(expected)), rtol=(dim + 4) * 2.0**-25
+        )
+        assert not factors[35:].any()
 
 
 def test_no_sum_is_off_by_more_than_its_bound(device):
