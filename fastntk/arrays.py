@@ -1,4 +1,4 @@
-"""Arrays of other libraries: PyTorch, JAX, the array-API standard and data frames, in and out.
+"""Arrays of other libraries: PyTorch, JAX, CuPy, the array-API standard and data frames, in and out.
 
 Inputs become NumPy arrays where they are checked (:func:`as_numpy`), results go back to the library that
 the inputs are of (:func:`like_its_arrays`).  No library is imported for that: an array of one that has
@@ -105,14 +105,20 @@ def _library(value):
     """The library that an array is of; None for NumPy's and what is no array."""
     if isinstance(value, np.ndarray):
         return None
-    for library in (Torch, Jax, Standard):
+    for library in (Torch, Jax, Cupy, Standard):
         if library.has(value):
             return library
     return None
 
 
+def on_cuda(value):
+    """Whether an array is in the memory of a CUDA device."""
+    library = _library(value)
+    return library is not None and library.on_cuda(value)
+
+
 class Torch:
-    """Tensors of PyTorch, in the memory of the processor."""
+    """Tensors of PyTorch, in the memory of the processor or of a CUDA device."""
 
     name = "PyTorch"
 
@@ -124,9 +130,10 @@ class Torch:
     def read(value, name):
         import torch
 
-        if value.device.type != "cpu":
+        if value.device.type not in ("cpu", "cuda"):
             raise TypeError(
-                f"{name} is a tensor on {value.device}; fastntk computes on the CPU. Give {name}.cpu()."
+                f"{name} is a tensor on {value.device}; fastntk reads those of the CPU and of CUDA devices. "
+                f"Give {name}.cpu()."
             )
         if value.layout != torch.strided:
             raise TypeError(f"{name} is a tensor of layout {value.layout}. Give {name}.to_dense().")
@@ -135,7 +142,7 @@ class Torch:
                 f"{name} is a tensor that requires grad, and this function records no gradient. Give "
                 f"{name}.detach(), call it under torch.no_grad(), or use fastntk.torch, which has gradients."
             )
-        value = value.detach()
+        value = value.detach().cpu()
         if value.is_floating_point() and value.dtype not in (torch.float16, torch.float32, torch.float64):
             value = value.float()  # NumPy has no bfloat16 or float8; each is a float32
         try:
@@ -144,16 +151,24 @@ class Torch:
             raise TypeError(f"{name} is a tensor that has no NumPy array: {error}.") from error
 
     @staticmethod
+    def on_cuda(value):
+        return value.device.type == "cuda"
+
+    @staticmethod
     def write(result, like):
         import torch
 
-        return torch.from_numpy(result)
+        return torch.from_numpy(result).to(like.device)
 
 
 class Jax:
-    """Arrays of JAX, in the memory of the processor.  Without x64 its float64 is float32."""
+    """Arrays of JAX, in the memory of the processor or of a CUDA device.
+
+    Without x64 its float64 is float32.
+    """
 
     name = "JAX"
+    CUDA = ("gpu", "cuda")  # what JAX calls their platform
 
     @staticmethod
     def has(value):
@@ -168,10 +183,10 @@ class Jax:
                 f"{name} is traced by jax.jit, jax.grad or jax.vmap, and has no numbers yet. Use fastntk.jax "
                 f"there, or jax.lax.stop_gradient and jax.pure_callback."
             )
-        if any(device.platform != "cpu" for device in value.devices()):
+        if any(device.platform not in ("cpu", *Jax.CUDA) for device in value.devices()):
             raise TypeError(
-                f"{name} is an array on {', '.join(sorted(map(str, value.devices())))}; fastntk computes on "
-                f"the CPU. Give jax.device_put({name}, jax.devices('cpu')[0])."
+                f"{name} is an array on {', '.join(sorted(map(str, value.devices())))}; fastntk reads those "
+                f"of the CPU and of CUDA devices. Give jax.device_put({name}, jax.devices('cpu')[0])."
             )
         array = np.asarray(value)
         if array.dtype.kind == "V" and jax.dtypes.issubdtype(array.dtype, np.floating):
@@ -179,10 +194,43 @@ class Jax:
         return array
 
     @staticmethod
+    def on_cuda(value):
+        import jax
+
+        if isinstance(value, jax.core.Tracer):
+            return False
+        return any(device.platform in Jax.CUDA for device in value.devices())
+
+    @staticmethod
     def write(result, like):
         import jax
 
         return jax.device_put(result, next(iter(like.devices())))
+
+
+class Cupy:
+    """Arrays of CuPy, on a CUDA device."""
+
+    name = "CuPy"
+
+    @staticmethod
+    def has(value):
+        return frames.is_instance(value, "cupy", "ndarray")
+
+    @staticmethod
+    def read(value, name):
+        return value.get()
+
+    @staticmethod
+    def on_cuda(value):
+        return True
+
+    @staticmethod
+    def write(result, like):
+        import cupy
+
+        with like.device:
+            return cupy.asarray(result)
 
 
 class Standard:
@@ -206,6 +254,10 @@ class Standard:
                 f"{name} is an array of {type(value).__module__} that DLPack does not read: {error}. "
                 f"Move it to the CPU (its .cpu(), .get() or .to_device), or give a NumPy array."
             ) from error
+
+    @staticmethod
+    def on_cuda(value):
+        return False  # refused where it is read
 
     @staticmethod
     def write(result, like):

@@ -7,6 +7,7 @@ import numpy as np
 from . import masking, validation
 from .arrays import as_numpy, like_its_arrays, result_like
 from .engine.accumulators import OutputSums, PatternBits
+from .engine.devices import checked_backend
 from .engine.environment import in_ieee_arithmetic
 from .engine.executors import as_workers
 from .engine.neuron_sums import NeuronSums
@@ -43,7 +44,17 @@ class ActivationPattern:
 
 @in_ieee_arithmetic
 def activation_pattern(
-    X, *, network, mask=None, seed=0, draw=0, row_ids=None, threads=None, memory_limit=None, progress=None
+    X,
+    *,
+    network,
+    mask=None,
+    seed=0,
+    draw=0,
+    row_ids=None,
+    backend="auto",
+    threads=None,
+    memory_limit=None,
+    progress=None,
 ):
     """The activation pattern of a network, one bit a neuron and sample.
 
@@ -55,7 +66,7 @@ def activation_pattern(
     mask : mask or None
     seed, draw, row_ids
         Which masks, as in :func:`fastntk.ntk`.
-    threads, memory_limit, progress
+    backend, threads, memory_limit, progress
         As in :func:`fastntk.ntk`.
 
     Returns
@@ -76,10 +87,10 @@ def activation_pattern(
     array([[ True, False],
            [False, False]])
     """
-    back = result_like(X=X)
+    back, backend = result_like(X=X), checked_backend(backend, X)
     X = validation.as_matrix(X, "X")
     neurons = as_network(network, X)._neurons
-    options = checked_options(threads, memory_limit, progress)
+    options = checked_options(threads, memory_limit, progress, backend)
     shape = len(X), -(-neurons.width // 8)
     sums = NeuronSums(neurons, [PatternBits], len(X), options=options, result_bytes=shape[0] * shape[1])
     inputs = sums.pack(masking.sample(mask, X, seed=seed, draw=draw, row_ids=row_ids))
@@ -100,6 +111,7 @@ def outputs(
     row_ids=None,
     checkpoint=None,
     executor=None,
+    backend="auto",
     threads=None,
     memory_limit=None,
     progress=None,
@@ -124,11 +136,12 @@ def outputs(
     >>> fn.outputs([[1.0], [-1.0]], network=fn.Network(width=10_000, dim=1, outputs=10)).shape
     (2, 10)
     """
+    backend = checked_backend(backend, X)
     rows, _ = kernel_sides(X, mask=masking.as_mask(mask), row_ids=row_ids)
     neurons = as_network(network, rows.X)._neurons
     seed, draw = validation.as_seed(seed), validation.as_count(draw, "draw", low=0, high=DRAW_LIMIT - 1)
-    options = checked_options(threads, memory_limit, progress)
-    problem = Problem(neurons, [OutputSums], [rows], seed)
+    options = checked_options(threads, memory_limit, progress, backend)
+    problem = Problem(neurons, [OutputSums], [rows], seed, backend)
 
     def finish(sums, inputs):
         return sums[0] * (neurons.scale / np.sqrt(neurons.width))

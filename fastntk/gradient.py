@@ -4,6 +4,7 @@ import numpy as np
 
 from . import masking, validation
 from .arrays import like_its_arrays
+from .engine.devices import checked_backend
 from .engine.environment import in_ieee_arithmetic
 from .engine.gradients import (
     Cotangent,
@@ -34,6 +35,7 @@ def vjp(
     draw=0,
     row_ids=None,
     out=None,
+    backend="auto",
     threads=None,
     memory_limit=None,
     progress=None,
@@ -62,7 +64,7 @@ def vjp(
     out : (m, d) float32 array, optional
         Receives the hidden part: C-contiguous and writable, a ``np.memmap`` too.  It holds unfinished rows
         if the call fails.
-    threads, memory_limit, progress
+    backend, threads, memory_limit, progress
         As in :func:`fastntk.ntk`.
 
     Returns
@@ -85,7 +87,7 @@ def vjp(
 
     Error of G_rk: (260 + q) 2^-24 of m^{-1/2} sum_i sum_c |a_rc u_ic| |x~_ik|, and one rounding to
     float32; docs/mathematics.md, section 6, has the derivation.  The same bits for any number of threads,
-    and for one output on every machine.
+    and for one output on the processors of every machine.
 
     A network's ``scale`` multiplies its output layer's gradient; the hidden layer's is with respect to
     the scaled weights, and does not depend on it.
@@ -100,6 +102,7 @@ def vjp(
            [ 0.  ,  0.  ],
            [ 0.75, -1.  ]], dtype=float32)
     """
+    backend = checked_backend(backend, X, u)
     X = validation.as_matrix(X, "X")
     neurons = as_network(network, X)._neurons
     validation.as_choice(layers, "layers", LAYERS)
@@ -108,7 +111,7 @@ def vjp(
         raise ValueError(
             f"u holds magnitudes up to {np.abs(u).max():g}; the largest must be at most {LARGEST_WEIGHT:g}."
         )
-    options = checked_options(threads, memory_limit, progress)
+    options = checked_options(threads, memory_limit, progress, backend)
     if out is not None:
         _check_out(out, layers, neurons, X)
 
@@ -147,6 +150,7 @@ def jvp(
     seed=0,
     draw=0,
     row_ids=None,
+    backend="auto",
     threads=None,
     memory_limit=None,
     progress=None,
@@ -171,7 +175,7 @@ def jvp(
     mask : mask or None
     seed, draw, row_ids
         Which masks, as in :func:`fastntk.ntk`.
-    threads, memory_limit, progress
+    backend, threads, memory_limit, progress
         As in :func:`fastntk.ntk`.
 
     Returns
@@ -193,7 +197,7 @@ def jvp(
 
     Error of the hidden part: 260 2^-24 of m^{-1/2} sum_rk |a_rc V_rk x~_ik|; docs/mathematics.md, section 6,
     has the derivation.  The output layer's is that of float64.  The same bits for any number of threads, and
-    on every machine.
+    on the processors of every machine.
 
     Examples
     --------
@@ -202,11 +206,12 @@ def jvp(
     >>> fn.jvp([[1.0, 2.0], [3.0, -4.0]], np.ones((4, 2)), network=net)
     array([ 3., -1.])
     """
+    backend = checked_backend(backend, X)
     X = validation.as_matrix(X, "X")
     neurons = as_network(network, X)._neurons
     validation.as_choice(layers, "layers", LAYERS)
     V, Va = _directions(V, layers, neurons)
-    options = checked_options(threads, memory_limit, progress)
+    options = checked_options(threads, memory_limit, progress, backend)
     outputs = neurons.outputs
     sums = NeuronSums(
         neurons,

@@ -12,6 +12,7 @@ from .engine.accumulators import (
     WeightedActivation,
     WeightedCoactivation,
 )
+from .engine.devices import checked_backend
 from .engine.environment import in_ieee_arithmetic
 from .engine.executors import as_workers
 from .engine.kernel_matrix import KernelMatrix
@@ -44,6 +45,7 @@ def ntk(
     out=None,
     checkpoint=None,
     executor=None,
+    backend="auto",
     threads=None,
     memory_limit=None,
     progress=None,
@@ -90,6 +92,9 @@ def ntk(
         whatever stopped the one before.  A folder of another call is refused.
     executor : concurrent.futures.Executor or dask.distributed.Client, optional
         Where ranges of neurons are added up instead of here.  Tasks of workers that are lost are done again.
+    backend : "auto", "cpu" or "cuda"
+        "cuda" adds up the neurons on all CUDA devices that this process (or a worker of ``executor``) sees;
+        "auto" does that where X or Y is on one.  Everything else is the processors'.
     threads : int, optional
         Worker threads; all processors by default, one for each task of an executor.
     memory_limit : int, optional
@@ -121,7 +126,7 @@ def ntk(
 
     Reproducible: pattern bits are signs of exact real numbers and counts are integers, so the hidden
     kernel (with constant \\|a_r\\|) has the same bits on every machine, for any number of threads.  Float
-    sums have the same bits for any number of threads.  Both agree with float64 formulas at the
+    sums have the same bits for any number of threads, on the CPU and on CUDA devices each.  Both agree with float64 formulas at the
     float32-rounded inputs to 1e-12 of |x~_i| |x~_j| times the mean of a_r^2 (hidden) or of |w_r|^2 (output).
 
     Source: the masked network of arXiv 2602.17423; the formulas are in docs/mathematics.md, section 2.
@@ -135,17 +140,18 @@ def ntk(
     >>> K.shape
     (3, 3)
     """
+    backend = checked_backend(backend, X, Y)
     rows, columns = kernel_sides(
         X, Y, mask=mask, row_ids=row_ids, column_ids=column_ids, share_masks=share_masks
     )
     neurons = as_network(network, rows.X)._neurons
     draws, seed = checked_draws(draws, seed, layers)
-    options = checked_options(threads, memory_limit, progress)
+    options = checked_options(threads, memory_limit, progress, backend)
     shape = len(rows.X), len(columns.X)
     out = None if out is None else as_npy_path(out, checkpoint)
 
     sides = [rows] if columns is rows else [rows, columns]
-    problem = Problem(neurons, quantities(layers, _counts(neurons), ReluGram), sides, seed)
+    problem = Problem(neurons, quantities(layers, _counts(neurons), ReluGram), sides, seed, backend)
     matrix = KernelMatrix(
         problem, shape, draws, _formula(layers, neurons), options, as_workers(executor, threads)
     )
@@ -168,6 +174,7 @@ def ntk_diag(
     row_ids=None,
     checkpoint=None,
     executor=None,
+    backend="auto",
     threads=None,
     memory_limit=None,
     progress=None,
@@ -183,13 +190,14 @@ def ntk_diag(
     >>> fn.ntk_diag(np.eye(3), network=net).shape
     (3,)
     """
+    backend = checked_backend(backend, X)
     rows, _ = kernel_sides(X, mask=mask, row_ids=row_ids)
     neurons = as_network(network, rows.X)._neurons
     draws, seed = checked_draws(draws, seed, layers)
-    options = checked_options(threads, memory_limit, progress)
+    options = checked_options(threads, memory_limit, progress, backend)
 
     counts = ActivationCounts if neurons.constant_square is not None else WeightedActivation
-    problem = Problem(neurons, quantities(layers, counts, ReluSquares), [rows], seed)
+    problem = Problem(neurons, quantities(layers, counts, ReluSquares), [rows], seed, backend)
     formula = _formula(layers, neurons)
 
     def finish(sums, inputs):

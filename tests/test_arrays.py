@@ -1,8 +1,10 @@
 """Arrays and data frames of other libraries: the numbers of NumPy, in the library that they came from."""
 
+import contextlib
 import importlib
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -195,6 +197,32 @@ def test_traced_arrays_are_refused():
 def test_libraries_are_not_mixed():
     with pytest.raises(TypeError, match="X of PyTorch, Y of JAX"):
         fn.ntk(torch_tensor(X), jax_array(Y), network=NETWORK)
+
+
+def test_arrays_of_cupy(monkeypatch):
+    """They come from their device and results go back to it; a stand-in, as there may be no device."""
+    cupy = types.ModuleType("cupy")
+    current = []
+
+    @contextlib.contextmanager
+    def device():
+        current.append("device 1")
+        yield
+        current.pop()
+
+    class Array:
+        def __init__(self, values, device=None):
+            self._values, self.device = values, device
+
+        def get(self):
+            return self._values
+
+    cupy.ndarray = Array
+    cupy.asarray = lambda values: Array(values, current[-1])
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    K = fn.ntk(Array(X, device()), network=NETWORK, backend="cpu")
+    assert K.device == "device 1"
+    np.testing.assert_array_equal(K.get(), fn.ntk(X, network=NETWORK))
 
 
 def test_an_array_that_stays_on_its_device():

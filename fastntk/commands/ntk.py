@@ -62,6 +62,12 @@ def add_to(commands):
     )
     machine = arguments.add_machine(ntk)
     machine.add_argument(
+        "--backend",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="where neurons are added up: the processors, or all CUDA devices that are visible (default cpu)",
+    )
+    machine.add_argument(
         "--scheduler",
         metavar="ADDRESS",
         help="compute on the workers of this Dask scheduler, such as tcp://10.0.0.1:8786; --threads is then "
@@ -134,6 +140,7 @@ def _run(options):
                     progress=progress,
                     checkpoint=options.checkpoint,
                     executor=client,
+                    backend=options.backend,
                     threads=options.threads,
                     memory_limit=options.memory_limit,
                 )

@@ -220,11 +220,18 @@ class PatternBits:
         return 0  # the array is the caller's
 
     def add(self, chunk):
-        first, size = chunk.first // 8, -(-chunk.count // 8)
-        self.packed[self.places, first : first + size] = chunk.bits(0)[: len(chunk.inputs[0]), :size]
+        self.put(chunk.bits(0), chunk.first, chunk.count, len(chunk.inputs[0]))
+
+    def put(self, bits, first, count, rows):
+        """Write the bits of neurons; ``bits`` may have more rows and bytes than those."""
+        first, size = first // 8, -(-count // 8)
+        self.packed[self.places, first : first + size] = bits[:rows, :size]
 
     def merge(self, other):
         pass  # both wrote into the same array
+
+    def add_state(self, state):
+        pass
 
     def finish(self):
         return self.packed

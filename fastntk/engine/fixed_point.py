@@ -101,11 +101,11 @@ class FixedPointSum(ABC):
 
     @property
     @abstractmethod
-    def _extent(self):
+    def extent(self):
         """(rows, columns) of the panels that hold sums."""
 
     def state(self):
-        return [self.fixed.state(*self._extent)]
+        return [self.fixed.state(*self.extent)]
 
     def add_state(self, state):
         self.fixed.add_state(state[0])
@@ -127,7 +127,7 @@ class FixedPointGram(FixedPointSum, GramSum):
         return 16 * int(np.prod(kernels.product_shape(n, p)))
 
     @property
-    def _extent(self):
+    def extent(self):
         return len(self.inputs[0]), len(self.inputs[-1])
 
     def block(self, rows, columns):
@@ -152,7 +152,7 @@ class FixedPointVector(FixedPointSum):
         return 16 * kernels.groups(n) * kernels.group_width
 
     @property
-    def _extent(self):
+    def extent(self):
         return 1, len(self.inputs[0])
 
     def finish(self):
@@ -175,7 +175,7 @@ class FixedPointOutputs(FixedPointSum):
         return 24 * kernels.groups(n) * kernels.group_width * p
 
     @property
-    def _extent(self):
+    def extent(self):
         return self.fixed.totals.shape[1], len(self.inputs[0])
 
     def finish(self):

@@ -114,17 +114,22 @@ class HiddenGradient:
                 out,
             )
         if not magnitude < np.inf:
-            row, feature = (int(i) for i in np.argwhere(~np.isfinite(out))[0])
-            raise ValueError(
-                f"the gradient of the hidden weights is beyond float32: entry [{first + row}, {feature}] is "
-                f"larger than {np.finfo(np.float32).max:.3g}. Scale u down."
-            )
+            raise_not_finite(out, first)
 
     def merge(self, other):
         pass  # both wrote into the same array
 
     def finish(self):
         return self.cotangent.hidden
+
+
+def raise_not_finite(gradient, first):
+    """The error for gradients of the neurons from ``first`` on, (count, d), which are not all finite."""
+    row, feature = (int(i) for i in np.argwhere(~np.isfinite(gradient))[0])
+    raise ValueError(
+        f"the gradient of the hidden weights is beyond float32: entry [{first + row}, {feature}] is "
+        f"larger than {np.finfo(np.float32).max:.3g}. Scale u down."
+    )
 
 
 class OutputGradient:

@@ -165,7 +165,7 @@ class MeanDirections(FixedPointSum):
                 self.kernels.ordered_product(own, one.active, len(weights), False, out)
 
     @property
-    def _extent(self):
+    def extent(self):
         groups, rows, width = self.fixed.totals.shape
         return rows, groups * width
 

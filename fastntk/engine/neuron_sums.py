@@ -2,6 +2,7 @@
 
 from ..kernels import load
 from .chunk import nbytes_chunk
+from .devices import devices_of
 from .inputs import PackedInputs, nbytes_packed
 from .plan import make_plan
 from .sweep import sweep
@@ -82,7 +83,7 @@ def plan_sums(
     needs, values = all_needs(quantities), values or columns or 1
     worker_bytes = max(nbytes_chunk(kernels, dim, sizes, needs) + scratch_bytes, finishing_bytes)
     worker_bytes += sum(quantity.nbytes(kernels, rows, values) for quantity in quantities)
-    return make_plan(
+    plan = make_plan(
         neurons.width,
         exact=all(quantity.exact for quantity in quantities),
         shared_bytes=result_bytes + sum(nbytes_packed(n, dim, kernels, needs) for n in sizes),
@@ -91,6 +92,11 @@ def plan_sums(
         memory_limit=options.memory_limit,
         subject=f"{' x '.join(map(str, sizes))} samples of {dim} features",
     )
+    if options.backend == "cuda" and columns is not None:
+        from .device_worker import require_room
+
+        require_room(devices_of("cuda"), quantities, rows, columns)
+    return plan._replace(backend=options.backend)
 
 
 def all_needs(quantities):

@@ -8,7 +8,7 @@ import psutil
 
 from .. import validation
 from .chunk import CHUNK
-from .ranges import even_ranges, fixed_ranges
+from .ranges import DEVICE_CHUNK, even_ranges, fixed_ranges
 from .threads import MAX_THREADS, available_cpus
 
 
@@ -18,16 +18,21 @@ class Options(NamedTuple):
     threads: int | None = None  # all processors
     memory_limit: int | None = None  # the available memory
     progress: Callable[[int, int], None] | None = None
+    backend: str = "cpu"  # or "cuda"
 
 
 class Plan(NamedTuple):
     threads: int
     exact: bool  # whether any split of the neurons gives the same sums
     nbytes: int  # estimated peak of the memory that the call adds
+    backend: str = "cpu"
 
-    def ranges(self, first, count):
-        """Neurons first .. first + count - 1 as the ranges that threads take, in order."""
-        return even_ranges(first, count, self.threads) if self.exact else fixed_ranges(first, count)
+    def ranges(self, first, count, devices=0):
+        """Neurons first .. first + count - 1 as the ranges that threads, or devices, take in order."""
+        size = DEVICE_CHUNK if devices else CHUNK
+        if not self.exact:
+            return fixed_ranges(first, count, size)
+        return even_ranges(first, count, devices or self.threads, size)
 
 
 def make_plan(width, *, exact, shared_bytes, worker_bytes, threads=None, memory_limit=None, subject):
@@ -92,12 +97,12 @@ def describe_bytes(count):
     return f"{count:,.3g} GB" if count < 1000 else f"{count:,.0f} GB"
 
 
-def checked_options(threads, memory_limit, progress):
-    """Options from what a caller gave."""
+def checked_options(threads, memory_limit, progress, backend="cpu"):
+    """Options from what a caller gave; ``backend`` from :func:`fastntk.engine.devices.checked_backend`."""
     if threads is not None:
         threads = validation.as_count(threads, "threads", high=MAX_THREADS)
     if memory_limit is not None:
         memory_limit = validation.as_count(memory_limit, "memory_limit")
     if progress is not None and not callable(progress):
         raise TypeError(f"progress is {progress!r}; it must be a function progress(done, total) or None.")
-    return Options(threads, memory_limit, progress)
+    return Options(threads, memory_limit, progress, backend)

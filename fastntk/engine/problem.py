@@ -19,13 +19,14 @@ class Problem(NamedTuple):
     """All that a worker needs to know, wherever it is.
 
     ``sides`` is [rows], also of a symmetric matrix, or [rows, columns]: what ``masked(seed, draw, rows)`` of
-    them gives, a tile at a time, is (n, d) float32.
+    them gives, a tile at a time, is (n, d) float32.  ``backend`` is "cpu" or "cuda".
     """
 
     neurons: object
     quantities: list
     sides: list
     seed: int
+    backend: str = "cpu"
 
     def inputs(self, part):
         """The packed sides of a part: one for a tile that is symmetric, or has no columns."""

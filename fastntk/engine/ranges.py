@@ -2,6 +2,10 @@
 
 from .chunk import CHUNK
 
+DEVICE_CHUNK = (
+    16 * CHUNK
+)  # neurons of a range on a CUDA device: a few ms of work, so that starting it is little
+
 
 def union(ranges):
     """The same neurons in as few ranges as can be, in order; raises where two overlap."""
@@ -26,15 +30,18 @@ def gaps(covered, width):
     return left
 
 
-def fixed_ranges(first, count):
-    """Chunks of CHUNK neurons: what the bits of float sums are defined by.  ``first`` begins a chunk."""
+def fixed_ranges(first, count, size=CHUNK):
+    """Whole chunks of CHUNK neurons, which the bits of float sums are defined by; ``first`` begins one.
+
+    ``size`` is a multiple of CHUNK.
+    """
     stop = first + count
-    return [(start, min(CHUNK, stop - start)) for start in range(first, stop, CHUNK)]
+    return [(start, min(size, stop - start)) for start in range(first, stop, size)]
 
 
-def even_ranges(first, count, threads):
-    """Chunks of at most CHUNK neurons, as many for each thread, for sums that any split leaves equal."""
-    rounds = -(-count // (CHUNK * threads))
-    size = -(-count // (threads * rounds * 512)) * 512
+def even_ranges(first, count, workers, most=CHUNK):
+    """Chunks of at most ``most`` neurons, as many for each worker, for sums that any split leaves equal."""
+    rounds = -(-count // (most * workers))
+    size = -(-count // (workers * rounds * 512)) * 512
     stop = first + count
     return [(start, min(size, stop - start)) for start in range(first, stop, size)]

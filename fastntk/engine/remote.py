@@ -59,7 +59,8 @@ def add_here(problem, inputs, part, sums, threads=None, report=None, deadline=ma
     """Add to ``sums`` what they lack, in this process; raises MemoryError where that does not fit."""
     rows, columns = (None if place is None else place[1] - place[0] for place in (part.rows, part.columns))
     neurons, outputs = problem.neurons, problem.neurons.outputs
-    plan = plan_sums(neurons, problem.quantities, rows, columns, Options(threads), values=outputs)
+    options = Options(threads, backend=problem.backend)
+    plan = plan_sums(neurons, problem.quantities, rows, columns, options, values=outputs)
 
     def make():
         return problem.accumulators(inputs)

@@ -2,8 +2,10 @@
 
 import math
 import time
+from functools import partial
 
 from .chunk import Chunk
+from .devices import devices_of
 from .ranges import gaps, union
 from .workers import run_workers
 
@@ -23,6 +25,25 @@ class Sums:
         return gaps(self.covered, width)
 
 
+class Worker:
+    """A thread that adds ranges of neurons to accumulators of its own."""
+
+    def __init__(self, kernels, neurons, inputs, accumulators, stopped):
+        self.accumulators = accumulators
+        self.chunk = Chunk(kernels, neurons, inputs, stopped)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *failure):
+        pass  # all that was added is in the accumulators
+
+    def add(self, first, count):
+        self.chunk.move_to(first, count)
+        for accumulator in self.accumulators:
+            accumulator.add(self.chunk)
+
+
 def sweep(plan, kernels, neurons, inputs, make_accumulators, report=None, *, sums=None, deadline=math.inf):
     """Add to ``sums`` (by default none) what it lacks, up to a deadline on the clock of ``time.monotonic``.
 
@@ -30,8 +51,14 @@ def sweep(plan, kernels, neurons, inputs, make_accumulators, report=None, *, sum
     workers finish the range they are in, and the exception goes on; ``sums`` is of no use then.
     """
     sums = Sums() if sums is None else sums
-    ranges = [one for gap in sums.gaps(neurons.width) for one in plan.ranges(*gap)]
+    devices = devices_of(plan.backend)
+    ranges = [one for gap in sums.gaps(neurons.width) for one in plan.ranges(*gap, len(devices))]
     carried = [] if sums.accumulators is None else [sums.accumulators]
+    idle = [partial(Worker, kernels)] * plan.threads
+    if devices:
+        from .device_worker import DeviceWorker
+
+        idle = [partial(DeviceWorker, device) for device in devices]
     taken = []
 
     def until_deadline():
@@ -46,15 +73,13 @@ def sweep(plan, kernels, neurons, inputs, make_accumulators, report=None, *, sum
             accumulators = carried.pop()
         except IndexError:
             accumulators = make_accumulators()
-        chunk = Chunk(kernels, neurons, inputs, tasks.stopped)
-        for first, count in tasks:
-            chunk.move_to(first, count)
-            for accumulator in accumulators:
-                accumulator.add(chunk)
-            tasks.report(count)
+        with idle.pop()(neurons, inputs, accumulators, tasks.stopped) as worker:
+            for first, count in tasks:
+                worker.add(first, count)
+                tasks.report(count)
         return accumulators
 
-    results = run_workers(work, until_deadline(), min(plan.threads, max(len(ranges), 1)), report)
+    results = run_workers(work, until_deadline(), min(len(idle), max(len(ranges), 1)), report)
     merged = results[0]
     for other in results[1:]:
         for left, right in zip(merged, other, strict=True):

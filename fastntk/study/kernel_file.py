@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ..datasets import preprocess
 from ..engine.checkpoint import MANIFEST
+from ..engine.devices import BackendError
 from ..engine.durable import replace_file
 from ..figures import matrix as figures
 from ..figures import style
@@ -133,7 +134,7 @@ def write_kernel(dataset, path, settings, *, progress=None, checkpoint=None, **r
     checkpoint
         As for :func:`fastntk.ntk`, and so
     run
-        ``executor``, ``threads`` and ``memory_limit``.
+        ``executor``, ``backend``, ``threads`` and ``memory_limit``.
 
     Returns
     -------
@@ -142,7 +143,7 @@ def write_kernel(dataset, path, settings, *, progress=None, checkpoint=None, **r
     Raises
     ------
     KernelError
-        The settings, the data or the checkpoint are refused, or the memory does not do.
+        The settings, the data or the checkpoint are refused, the memory does not do, or the backend is not there.
     OSError
         A disk has no room.
     """
@@ -174,7 +175,7 @@ def write_kernel(dataset, path, settings, *, progress=None, checkpoint=None, **r
     except MemoryError as error:
         needs = str(error).partition(" Use ")[0]
         raise KernelError(f"{needs} Give a larger --memory-limit, or fewer --threads.") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, BackendError) as error:
         raise KernelError(str(error)) from error
     seconds = time.perf_counter() - begun
     before = 0

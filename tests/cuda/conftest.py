@@ -28,9 +28,22 @@ def emulator_folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(params=[*DEVICES, pytest.param("gpu", marks=pytest.mark.gpu)])
+GPU = pytest.param("gpu", marks=pytest.mark.gpu)
+
+
+@pytest.fixture(params=[*DEVICES, GPU])
 def device(request):
     """Every device that a kernel must give the same result on."""
+    return device_of(request)
+
+
+@pytest.fixture(params=["shuffled", GPU])
+def one_device(request):
+    """For what is above the kernels: one that is emulated will do."""
+    return device_of(request)
+
+
+def device_of(request):
     if request.param != "gpu":
         folder = request.getfixturevalue("emulator_folder")
         return emulator.EmulatedDevice(folder, *DEVICES[request.param])

@@ -8,6 +8,7 @@ ends in :class:`EmulationError`, which names the block and the thread.
 """
 
 import ctypes
+import fcntl
 import hashlib
 import mmap
 import platform
@@ -82,7 +83,7 @@ class EmulatedDevice:
         self.multiprocessors = multiprocessors
         self._sources = sources or compiling.sources
         self._libraries = {}
-        self._arrays = []
+        self._arrays = {}  # by address, which a later one may have again
 
     def __enter__(self):
         return self
@@ -95,8 +96,7 @@ class EmulatedDevice:
         nbytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         body = _guarded_pages(nbytes)
         first = len(body) - _whole(nbytes, 16)  # as near to the end as vectors of 16 bytes allow
-        self._arrays = [known for known in self._arrays if known[0]() is not None]
-        self._arrays.append((weakref.ref(body), first, first + nbytes))
+        self._arrays[body.ctypes.data] = weakref.ref(body), first, first + nbytes
         return body[first : first + nbytes].view(dtype).reshape(shape)
 
     def zeros(self, shape, dtype):
@@ -114,7 +114,7 @@ class EmulatedDevice:
         return np.array(array)
 
     def free_memory(self):
-        self._arrays = []
+        pass  # an array's pages are gone with it
 
     # --------------------------------------------------------------------------------- work
     def launch(self, module, kernel, grid, block, *arguments, shared=0, defines=None):
@@ -145,7 +145,7 @@ class EmulatedDevice:
     # ------------------------------------------------------------------------------ details
     def _whole_array(self, part):
         """(pages, first, stop): the bytes of the array that ``part`` is of, in its pages."""
-        for known, first, stop in self._arrays:
+        for known, first, stop in list(self._arrays.values()):
             body = known()
             if body is not None and 0 <= part.ctypes.data - body.ctypes.data < len(body):
                 return body, first, stop
@@ -158,7 +158,7 @@ class EmulatedDevice:
         return self._libraries[key]
 
     def _compile(self, module, defines):
-        """The library of a source.  It gets its name when it is whole: several processes may make it."""
+        """The library of a source, which several processes may want: one makes it, and the others wait."""
         texts = self._sources(module) | {file.name: file.read_text() for file in SHIM.iterdir()}
         pointer = r"auto* \2 = cuda_cpu::dynamic_shared<\1>();"
         texts = {file: DYNAMIC.sub(pointer, text) for file, text in texts.items()}
@@ -167,17 +167,21 @@ class EmulatedDevice:
         texts["host.cc"] = f'#include "cuda_cpu.h"\n#include "{module}.cu"\n{calls}'
         macros = [f"-D{name}={value}" for name, value in sorted(defines.items())]
         digest = hashlib.sha256(repr((sorted(texts.items()), macros)).encode()).hexdigest()[:16]
-        library = self.folder / f"{module}-{digest}.so"
-        if not library.exists():
-            work = self.folder / f"{module}-{digest}-{threading.get_native_id()}"
-            work.mkdir(parents=True, exist_ok=True)
-            for file, text in texts.items():
-                (work / file).write_text(text)
-            command = ["g++", *FLAGS, *macros, "host.cc", "-o", "host.so"]
-            done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise RuntimeError(f"{module}.cu does not compile for the emulator:\n{done.stderr[:4000]}")
-            (work / "host.so").replace(library)
+        work = self.folder / f"{module}-{digest}"
+        work.mkdir(parents=True, exist_ok=True)
+        library = work / "host.so"
+        with (work / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not library.exists():
+                for file, text in texts.items():
+                    (work / file).write_text(text)
+                command = ["g++", *FLAGS, *macros, "host.cc", "-o", "unfinished.so"]
+                done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
+                if done.returncode:
+                    raise RuntimeError(
+                        f"{module}.cu does not compile for the emulator:\n{done.stderr[:4000]}"
+                    )
+                (work / "unfinished.so").replace(library)
         return library
 
 

@@ -29,7 +29,7 @@ RANGES = [(first, 10) for first in range(0, 1000, 10)]
 
 def run(make, workers=3, report=None, ranges=RANGES):
     neurons = types.SimpleNamespace(width=sum(count for _, count in ranges))
-    plan = types.SimpleNamespace(threads=workers, ranges=lambda first, count: ranges)
+    plan = types.SimpleNamespace(threads=workers, backend="cpu", ranges=lambda *_: ranges)
     return sweep(plan, load(), neurons, [], lambda: [make()], report).accumulators
 
 
