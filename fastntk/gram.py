@@ -125,8 +125,8 @@ def ntk(
     Checkpoints take less than 2 % of the time (the first after half a minute).
 
     Reproducible: pattern bits are signs of exact real numbers and counts are integers, so the hidden
-    kernel (with constant \\|a_r\\|) has the same bits on every machine, for any number of threads.  Float
-    sums have the same bits for any number of threads, on the CPU and on CUDA devices each.  Both agree with float64 formulas at the
+    kernel (with constant \\|a_r\\|) has the same bits on every machine and backend, for any number of threads.
+    Float sums have the same bits for any number of threads.  Both agree with float64 formulas at the
     float32-rounded inputs to 1e-12 of |x~_i| |x~_j| times the mean of a_r^2 (hidden) or of |w_r|^2 (output).
 
     Source: the masked network of arXiv 2602.17423; the formulas are in docs/mathematics.md, section 2.

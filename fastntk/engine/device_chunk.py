@@ -12,9 +12,10 @@ MOST_BLOCK = 2048  # neurons of a chunk whose preactivations are held at a time
 class DeviceChunk:
     """The neurons [first, first + count) of a network on a device: the counterpart of ``chunk.Chunk``.
 
-    ``bits(k)`` and ``relu_blocks(...)`` evaluate input k of ``inputs`` (rows, or rows and columns).  Arrays for
-    the bits of ``most`` neurons are made here.  Float sums are defined by chunks of CHUNK neurons, of which a
-    range has several: a device adds up some of them at once.  ``stopped()`` is asked between blocks of neurons.
+    ``bits(k)`` and ``relu_blocks(...)`` evaluate input k of ``inputs`` (rows, or rows and columns).  Arrays
+    for the bits of ``most`` neurons are made here.  Float sums are defined by chunks of CHUNK neurons, of
+    which a range has several: a device adds up some of them at once.  ``stopped()`` is asked between blocks
+    of neurons.
     """
 
     def __init__(self, device, neurons, inputs, needs, stopped, most):
@@ -54,7 +55,7 @@ class DeviceChunk:
             yield start, -(-min(at_once * CHUNK, self.count - start) // CHUNK)
 
     def blocks(self, start, chunks, size):
-        """Blocks of ``size`` neurons of each chunk of a group: (first within a chunk, [numbers of neurons])."""
+        """Blocks of ``size`` neurons of each chunk of a group: (first within a chunk, [how many neurons])."""
         ends = [min(start + chunk * CHUNK + CHUNK, self.count) for chunk in range(chunks)]
         lengths = [end - start - chunk * CHUNK for chunk, end in enumerate(ends)]
         for first in range(0, max(lengths), size):
@@ -90,7 +91,10 @@ class DeviceChunk:
         return 1 << most.bit_length() - 1
 
     def fill_panels(self, start, counts, panels):
-        """Weights of so many neurons from ``start`` on, and from CHUNK neurons further on: (chunks, depth, block)."""
+        """Fill (chunks, depth, block) with weights, zeros beyond ``counts``.
+
+        The first panel begins with neuron ``start`` of the range, each other one CHUNK neurons further on.
+        """
         for chunk, count in enumerate(counts):
             scratch = self._scratch._replace(panel=panels[chunk])
             source, size = self._source(start + chunk * CHUNK), panels.shape[2]

@@ -169,7 +169,10 @@ class Outputs(FixedPoint):
 
 
 def output_weights(device, neurons, first, counts, size):
-    """(chunks, size, q) float64: of so many neurons from ``first`` on, and from CHUNK neurons further on; then 0."""
+    """(chunks, size, q) float64, zeros beyond ``counts``.
+
+    The first chunk's begin with neuron ``first``, each other's CHUNK neurons further on.
+    """
     weights = device.zeros((len(counts), size, neurons.outputs), np.float64)
     given = np.zeros(weights.shape)
     for chunk, count in enumerate(counts):

@@ -30,7 +30,7 @@ SUMS = {
 
 
 class DeviceWorker:
-    """Adds ranges of neurons on a device; the sums come to ``accumulators`` at the end of a ``with`` block."""
+    """Adds ranges of neurons on a device; ``accumulators`` get the sums at the end of a ``with`` block."""
 
     def __init__(self, device, neurons, inputs, accumulators, stopped):
         self.device, self.accumulators = device, accumulators
@@ -84,6 +84,6 @@ def require_room(devices, quantities, rows, columns):
     smallest = min(devices, key=lambda device: device.memory_bytes)
     if needed > smallest.memory_bytes:
         raise MemoryError(
-            f"{rows} x {columns} samples need about {describe_bytes(needed)} on each device, but {smallest.name} "
-            f"has {describe_bytes(smallest.memory_bytes)}. {ADVICE}"
+            f"{rows} x {columns} samples need about {describe_bytes(needed)} on each device, but "
+            f"{smallest.name} has {describe_bytes(smallest.memory_bytes)}. {ADVICE}"
         )

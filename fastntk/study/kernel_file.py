@@ -143,7 +143,8 @@ def write_kernel(dataset, path, settings, *, progress=None, checkpoint=None, **r
     Raises
     ------
     KernelError
-        The settings, the data or the checkpoint are refused, the memory does not do, or the backend is not there.
+        The settings, the data or the checkpoint are refused, the memory does not do, or there is no such
+        backend.
     OSError
         A disk has no room.
     """

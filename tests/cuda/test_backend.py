@@ -54,7 +54,7 @@ def test_devices_share_the_neurons_of_float_sums(two_devices):
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 def test_gradient_products(two_devices, network):
-    """Two backends are each within the bound of docs/mathematics.md, section 6; float64 in the output layer."""
+    """Both backends keep the bound of docs/mathematics.md, section 6; the output layer is float64's."""
     rng = np.random.default_rng(1)
     q = network.outputs
     shape = (lambda *sizes: sizes) if q > 1 else (lambda *sizes: sizes[:1])
