@@ -125,7 +125,7 @@ def ntk(
     Checkpoints take less than 2 % of the time (the first after half a minute).
 
     Reproducible: pattern bits are signs of exact real numbers and counts are integers, so the hidden
-    kernel (with constant \\|a_r\\|) has the same bits on every machine and backend, for any number of threads.
+    kernel (with constant \\|a_r\\|) has the same bits on every machine and backend, whatever the threads.
     Float sums have the same bits for any number of threads.  Both agree with float64 formulas at the
     float32-rounded inputs to 1e-12 of |x~_i| |x~_j| times the mean of a_r^2 (hidden) or of |w_r|^2 (output).
 

@@ -100,7 +100,7 @@ class DeviceChunk:
             source, size = self._source(start + chunk * CHUNK), panels.shape[2]
             forward.fill_panel(self.device, scratch, *source, count, self.neurons.dim, size, scaled=False)
 
-    def _source(self, start):
+    def _source(self, start) -> tuple[object, int, int, int]:
         """What kernels make the weights from ``start`` on of: (given weights, seed, stream word, first)."""
         if self._weights is not None:
             return self._weights, 0, 0, start

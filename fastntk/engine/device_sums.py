@@ -90,10 +90,8 @@ class FixedPoint(ABC):
 
     def _make_totals(self):
         fixed, (rows, columns) = self.accumulator.fixed, self.padded
-        self.scales = [
-            _on_device(self.device, scale, size)
-            for scale, size in ((fixed.row_scale, rows), (fixed.column_scale, columns))
-        ]
+        self.row_scale = _on_device(self.device, fixed.row_scale, rows)
+        self.column_scale = _on_device(self.device, fixed.column_scale, columns)
         self.totals = self.device.zeros(self.padded, np.int64)
 
     @abstractmethod
@@ -104,7 +102,7 @@ class FixedPoint(ABC):
         for start, chunks in chunk.groups(self.at_once):
             partial = self.device.zeros((chunks, *self.padded), np.float64)
             self._add_partial(chunk, start, chunks, partial)
-            sums.add_fixed_point(self.device, partial, *self.scales, self.totals)
+            sums.add_fixed_point(self.device, partial, self.row_scale, self.column_scale, self.totals)
 
     def finish(self):
         rows, columns = self.accumulator.extent

@@ -1,5 +1,7 @@
 """A CUDA device as a worker of a sweep."""
 
+from typing import Any
+
 from ..kernels.cuda.layout import round_up
 from . import accumulators, device_gradients, device_sums, gradients
 from .chunk import CHUNK
@@ -13,7 +15,7 @@ ADVICE = (
 )
 
 
-SUMS = {
+SUMS: dict[type, Any] = {
     accumulators.CoactivationCounts: device_sums.Coactivation,
     accumulators.ActivationCounts: device_sums.Activation,
     accumulators.PatternBits: device_sums.Pattern,
@@ -34,6 +36,8 @@ class DeviceWorker:
 
     def __init__(self, device, neurons, inputs, accumulators, stopped):
         self.device, self.accumulators = device, accumulators
+        self.sums: list[Any] = []
+        self.chunk: Any = None
         self.most = min(DEVICE_CHUNK, neurons.width)
         self._arguments = neurons, inputs, {need for one in accumulators for need in one.needs}, stopped
 
@@ -74,7 +78,7 @@ class DeviceWorker:
             self.device.free_memory()
 
     def _give_back(self):
-        self.sums = self.chunk = None
+        self.sums, self.chunk = [], None
         self.device.free_memory()
 
 

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from functools import partial
 
 from .chunk import Chunk
@@ -54,7 +55,7 @@ def sweep(plan, kernels, neurons, inputs, make_accumulators, report=None, *, sum
     devices = devices_of(plan.backend)
     ranges = [one for gap in sums.gaps(neurons.width) for one in plan.ranges(*gap, len(devices))]
     carried = [] if sums.accumulators is None else [sums.accumulators]
-    idle = [partial(Worker, kernels)] * plan.threads
+    idle: list[Callable] = [partial(Worker, kernels)] * plan.threads
     if devices:
         from .device_worker import DeviceWorker
 
