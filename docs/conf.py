@@ -28,6 +28,7 @@ nitpicky = True
 # Formulas in indented blocks are text, not Python.
 highlight_language = "none"
 myst_enable_extensions = ["dollarmath"]
+myst_fence_as_directive = ["math"]  # as on GitHub, which leaves such blocks to TeX alone
 myst_heading_anchors = 3
 html_math_renderer = "mathml"
 
