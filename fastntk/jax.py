@@ -11,10 +11,12 @@ where ``jax_enable_x64`` is on, and rounded to float32 where it is not.
 
 from functools import partial
 
+from .explained import EXTRAS
+
 try:
     import jax
 except ImportError as error:
-    raise ImportError('fastntk.jax needs JAX: python -m pip install "fastntk[jax]"') from error
+    raise ImportError(f'fastntk.jax needs JAX: python -m pip install "fastntk[jax]". {EXTRAS}') from error
 
 import jax.numpy as jnp
 import numpy as np

@@ -1,6 +1,7 @@
 """Arrays and data frames of other libraries: the numbers of NumPy, in the library that they came from."""
 
 import importlib
+import re
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 
 import fastntk as fn
 from fastntk.arrays import as_numpy
+from fastntk.explained import EXTRAS
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((6, 3))
@@ -273,5 +275,6 @@ print({"torch", "jax", "pandas", "polars", "array_api_strict"} & set(sys.modules
 def test_a_missing_library_is_named(library, monkeypatch):
     monkeypatch.setitem(sys.modules, library, None)
     monkeypatch.delitem(sys.modules, f"fastntk.{library}", raising=False)
-    with pytest.raises(ImportError, match=rf'fastntk\.{library} needs .* pip install "fastntk\[{library}\]"'):
+    told = rf'fastntk\.{library} needs .* pip install "fastntk\[{library}\]"\. {re.escape(EXTRAS)}'
+    with pytest.raises(ImportError, match=told):
         importlib.import_module(f"fastntk.{library}")
