@@ -34,6 +34,7 @@ html_math_renderer = "mathml"
 
 default_role = "literal"
 autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the docstrings say it in words
 numpydoc_show_class_members = False
 numpydoc_use_plots = False
 

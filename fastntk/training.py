@@ -65,7 +65,7 @@ class TrainingInterrupted(KeyboardInterrupt):
     'interrupted'
     """
 
-    def __init__(self, run):
+    def __init__(self, run: TrainingRun) -> None:
         super().__init__(
             f"training was interrupted after {run.steps_done} steps; the run so far is in the .run of this "
             f"exception: save it with run.save(path), go on with train(..., resume=run)"
