@@ -118,6 +118,15 @@ def test_pairs_and_numpy_among_them():
     np.testing.assert_array_equal(found.numpy(), expected)
 
 
+@pytest.mark.parametrize("rows", [2, 3])
+def test_a_list_of_tensors_is_a_list(rows):
+    tensor = torch_tensor(X[:rows])
+    network = fn.Network(100, X.shape[1])
+    found = fn.ntk(list(tensor), network=network)
+    assert type(found) is np.ndarray
+    np.testing.assert_array_equal(found, fn.ntk(X[:rows], network=network))
+
+
 def test_files_and_given_arrays_stay_what_they_are(tmp_path):
     torch = pytest.importorskip("torch")
     K = fn.ntk(torch.from_numpy(X), network=NETWORK, out=tmp_path / "K.npy")
