@@ -28,6 +28,7 @@ from .dynamics import LossPrediction as LossPrediction
 from .engine.checkpoint import CheckpointError as CheckpointError
 from .engine.checkpoint import CheckpointWarning as CheckpointWarning
 from .engine.distributed_sweep import ExecutorWarning as ExecutorWarning
+from .ensemble import Gaussian as Gaussian
 from .forward import ActivationPattern as ActivationPattern
 from .masking import Mask
 from .masks import AdditiveMask as AdditiveMask
@@ -36,7 +37,6 @@ from .masks import GaussianMask as GaussianMask
 from .masks import LognormalMask as LognormalMask
 from .network import Network as Network
 from .operator import NtkOperator as NtkOperator
-from .predict import Gaussian as Gaussian
 from .regime import KernelRegime as KernelRegime
 from .ridge import KernelRidge as KernelRidge
 from .smoothing import ExpectedLoss as ExpectedLoss

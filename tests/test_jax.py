@@ -208,7 +208,7 @@ def test_wrong_input(changed, kind, message):
 
 @pytest.mark.parametrize("draw", [1.5, np.arange(2)])
 def test_a_draw_is_one_integer(draw):
-    with pytest.raises(TypeError, match="draw is an array .* must be one integer"):
+    with pytest.raises(TypeError, match=r"draw is an array .* must be one integer"):
         outputs(*problem(), mask=MASKS[1], draw=draw)
 
 
@@ -221,9 +221,8 @@ def test_bfloat16():
 
     single = [array.astype(jnp.float32) for array in (X, W, a)]
     assert loss(X, W, a) == loss(*single)
-    for found, expected in zip(
-        *(jax.grad(loss, (0, 1, 2))(*given) for given in ((X, W, a), single)), strict=True
-    ):
+    gradients = (jax.grad(loss, (0, 1, 2))(*given) for given in ((X, W, a), single))
+    for found, expected in zip(*gradients, strict=True):
         assert found.dtype == jnp.bfloat16
         np.testing.assert_array_equal(found, expected.astype(jnp.bfloat16))
     network = fn.Network(100, X.shape[1])
