@@ -28,11 +28,13 @@ nitpicky = True
 # Formulas in indented blocks are text, not Python.
 highlight_language = "none"
 myst_enable_extensions = ["dollarmath"]
+myst_fence_as_directive = ["math"]  # as on GitHub, which leaves such blocks to TeX alone
 myst_heading_anchors = 3
 html_math_renderer = "mathml"
 
 default_role = "literal"
 autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the docstrings say it in words
 numpydoc_show_class_members = False
 numpydoc_use_plots = False
 

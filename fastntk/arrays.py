@@ -87,7 +87,8 @@ def like_its_arrays(function: Callable[Arguments, Result]) -> Callable[Arguments
         arrays: dict = {}
         for name in names:
             value = given.get(name)
-            if isinstance(value, (tuple, list)) and len(value) == 2:  # the directions of jvp for both layers
+            # The directions of jvp for both layers; X as a list of two rows is a list.
+            if name == "V" and isinstance(value, (tuple, list)) and len(value) == 2:
                 arrays |= {f"{name}[{place}]": part for place, part in enumerate(value)}
             else:
                 arrays[name] = value

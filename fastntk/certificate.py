@@ -7,10 +7,12 @@ further than a radius, and checks that none does.  Statement and proof: docs/mat
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from . import validation
+from .annotations import Numbers, Real
 from .dynamics import clean_kernel
 from .engine.environment import in_ieee_arithmetic
 from .engine.plan import require_memory
@@ -78,7 +80,7 @@ class Certificate:
     step_size: float
 
     @property
-    def hypotheses(self):
+    def hypotheses(self) -> dict[str, tuple[float, float, bool]]:
         """{statement: (number, the number it is compared with, verdict)}, in the order of the proof."""
         stable = self.step_size * self.largest_eigenvalue
         return {
@@ -89,16 +91,16 @@ class Certificate:
         }
 
     @property
-    def ok(self):
+    def ok(self) -> bool:
         """Whether all hypotheses hold."""
         return all(verdict for *_, verdict in self.hypotheses.values())
 
     @property
-    def slack(self):
+    def slack(self) -> float:
         """radius / movement: 1 or more where the last hypothesis holds."""
         return self.radius / self.movement if self.movement else math.inf
 
-    def bound(self, steps):
+    def bound(self, steps: Numbers | Real) -> Any:
         """q^t |r_0| + ball for t = steps (an array like it): what |r_t| cannot exceed where ``ok``."""
         return self.rate ** np.asarray(steps, float) * self.initial_residual + self.ball
 
@@ -107,8 +109,8 @@ class Certificate:
         lines = [
             f"{verdict}: {self.steps:g} steps of {self.step_size:g}, may fail with probability {self.delta:g}"
         ]
-        for name, (number, other, verdict) in self.hypotheses.items():
-            lines.append(f"  {'yes' if verdict else 'NO ':3}  {name:36}  {number:.4g} against {other:.4g}")
+        for name, (number, other, holds) in self.hypotheses.items():
+            lines.append(f"  {'yes' if holds else 'NO ':3}  {name:36}  {number:.4g} against {other:.4g}")
         lines.append(
             f"  |r_0| {self.initial_residual:.4g}, final ball {self.ball:.4g}, change of the kernel at most "
             f"{self.kernel_error:.4g}, masks up to {self.tau:.3g} deviations"

@@ -8,6 +8,8 @@ import csv
 
 import numpy as np
 
+from .explained import EXTRAS
+
 INSTALL_HINT = 'python -m pip install "fastntk[study]"'
 
 
@@ -120,7 +122,7 @@ def _read_parquet(path, target):
             raise
         raise _malformed(path, error) from error
     except ImportError as error:
-        raise ImportError(f"Reading .parquet files needs pyarrow: {INSTALL_HINT}") from error
+        raise ImportError(f"Reading .parquet files needs pyarrow: {INSTALL_HINT}. {EXTRAS}") from error
     except Exception as error:
         raise _malformed(path, error) from error
     return _split_frame(frame, path, target)
@@ -130,7 +132,7 @@ def _import_pandas(kind):
     try:
         import pandas as pd
     except ImportError as error:
-        raise ImportError(f"Reading .{kind} files needs pandas: {INSTALL_HINT}") from error
+        raise ImportError(f"Reading .{kind} files needs pandas: {INSTALL_HINT}. {EXTRAS}") from error
     return pd
 
 

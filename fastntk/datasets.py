@@ -7,6 +7,7 @@ import numpy as np
 
 from . import validation
 from .datafiles import INSTALL_HINT, READERS, DataError, read_file
+from .explained import EXTRAS
 from .kernels.reference import HOLD_OUT_STREAM, shuffled
 
 BUILT_IN = ("digits", "iris", "wine", "breast_cancer", "diabetes", "linnerud")
@@ -166,7 +167,7 @@ def _load_built_in(name):
     try:
         from sklearn import datasets
     except ImportError as error:
-        raise ImportError(f"The built-in data sets need scikit-learn: {INSTALL_HINT}") from error
+        raise ImportError(f"The built-in data sets need scikit-learn: {INSTALL_HINT}. {EXTRAS}") from error
     bunch = getattr(datasets, f"load_{name}")()
     if name == "linnerud":  # three targets; the first, as one number per person
         return Dataset(name, bunch.data.astype(float), bunch.target[:, 0], None, bunch.target_names[0])

@@ -11,10 +11,12 @@ Derivation, and how well it does against simulation: docs/mathematics.md, sectio
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from . import stability, validation
+from .annotations import Array, Floats, Numbers, Real
 from .batches import Batches
 from .engine.environment import in_ieee_arithmetic
 from .engine.plan import checked_options, require_memory
@@ -79,11 +81,11 @@ class LossPrediction:
     plateau: np.ndarray | None = field(repr=False)
 
     @property
-    def contraction(self):
+    def contraction(self) -> Floats:
         """1 - step_size * eigenvalue: what a step leaves of the residual of each mode, (n,)."""
         return 1 - self.step_size * self.eigenvalues
 
-    def loss(self, steps):
+    def loss(self, steps: Numbers | Array | Real) -> Any:
         """The expected clean loss, 1/2 sum r^2, after so many steps: like ``steps``, which may be infinite.
 
         From this network on, with its kernel, shift and noise: good as long as these have not changed much.
@@ -96,29 +98,29 @@ class LossPrediction:
             return 0.5 * (np.square(mean).sum(axis=(-2, -1)) + kept.sum(axis=-1))
 
     @property
-    def noise_floor(self):
+    def noise_floor(self) -> float:
         """The stationary part of the clean loss that the noise of the masks keeps up (Lyapunov equation)."""
         return self._noise_floor(self.noise)
 
     @property
-    def small_mask_noise_floor(self):
+    def small_mask_noise_floor(self) -> float:
         """The same to lowest order in the mask: proportional to kappa^2 at a given network."""
         return self._noise_floor(self.small_mask_noise)
 
     @property
-    def small_step_noise_floor(self):
+    def small_step_noise_floor(self) -> float:
         """And to lowest order in the step size: step_size kappa^2 / 4 sum_i K_ii |x_i * grad_x f(x_i)|^2."""
         return float(self.step_size / 4 * (self.eigenvalues @ self.small_mask_noise.sum(axis=1)))
 
     @property
-    def mean_floor(self):
+    def mean_floor(self) -> float:
         """The clean loss of the mean residual at the plateau; it does not depend on the step size."""
         if self.plateau is None:
             raise ValueError("the plateau has not been computed: use predict_loss(..., plateau=True).")
         return float(0.5 * np.square(self.plateau).sum())
 
     @property
-    def floor(self):
+    def floor(self) -> float:
         """mean_floor + noise_floor: at a network on the plateau of its training, the loss found there.
 
         Infinite where step_size times an eigenvalue is 2 or more: there is no plateau.

@@ -1,6 +1,7 @@
 """What a network does with inputs: activation pattern and outputs."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -32,10 +33,10 @@ class ActivationPattern:
     width: int
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
         return len(self.packed), self.width
 
-    def to_bool(self):
+    def to_bool(self) -> Any:
         """(n, m) bool array: eight times the memory of ``packed``."""
         packed = as_numpy(self.packed, "packed")
         bits = np.unpackbits(packed, axis=1, count=self.width, bitorder="little").view(bool)

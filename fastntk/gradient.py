@@ -16,6 +16,7 @@ from .engine.gradients import (
 )
 from .engine.neuron_sums import NeuronSums
 from .engine.plan import allowed_memory, checked_options, describe_bytes
+from .explained import MEMORY
 from .gram import LAYERS, quantities
 from .network import as_network
 
@@ -301,5 +302,6 @@ def _check_room(result_bytes, makes_hidden, neurons, memory_limit):
         raise MemoryError(
             f"the gradient of {neurons.width} neurons of {neurons.dim} features takes "
             f"{describe_bytes(result_bytes)}, but {source} is {describe_bytes(limit)}. Give a file: "
-            f'out=np.lib.format.open_memmap("gradient.npy", "w+", np.float32, {neurons.width, neurons.dim}).'
+            f'out=np.lib.format.open_memmap("gradient.npy", "w+", np.float32, {neurons.width, neurons.dim}). '
+            f"{MEMORY}"
         )

@@ -11,10 +11,12 @@ where ``jax_enable_x64`` is on, and rounded to float32 where it is not.
 
 from functools import partial
 
+from .explained import EXTRAS
+
 try:
     import jax
 except ImportError as error:
-    raise ImportError('fastntk.jax needs JAX: python -m pip install "fastntk[jax]"') from error
+    raise ImportError(f'fastntk.jax needs JAX: python -m pip install "fastntk[jax]". {EXTRAS}') from error
 
 import jax.numpy as jnp
 import numpy as np
@@ -80,7 +82,10 @@ def outputs(X, W, a, *, mask=None, seed=0, draw=0):
             f"of the neurons of W."
         )
     masking.as_mask(mask)
-    return _outputs(mask, validation.as_seed(seed), X, W, a, jnp.asarray(draw))
+    draw = jnp.asarray(draw)
+    if draw.ndim or not jnp.issubdtype(draw.dtype, jnp.integer):
+        raise TypeError(f"draw is an array {draw.shape} of {draw.dtype}; it must be one integer.")
+    return _outputs(mask, validation.as_seed(seed), X, W, a, draw)
 
 
 def ntk(X, Y=None, *, network, mask=None, draws=1, seed=0, layers="hidden"):
@@ -213,7 +218,13 @@ def _call(compute, shape, *arrays):
         return np.asarray(compute(*map(np.asarray, arrays)), dtype)
 
     result = jax.ShapeDtypeStruct(shape, dtype)
-    return jax.pure_callback(on_host, result, *arrays, vmap_method="sequential")
+    return jax.pure_callback(on_host, result, *map(_known_to_numpy, arrays), vmap_method="sequential")
+
+
+def _known_to_numpy(array):
+    """NumPy has no bfloat16 or float8; each is a float32."""
+    is_narrow = jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize < 4
+    return array.astype(np.float32) if is_narrow else array
 
 
 def _require_shape(array, name, dimensions, columns=None):

@@ -4,8 +4,10 @@ from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import validation
+from .annotations import Array, Count, Floats, Numbers, Rows
 from .engine.environment import in_ieee_arithmetic
 from .kernels.reference import DRAW_LIMIT, ROW_MASK_STREAM
 
@@ -37,7 +39,15 @@ class Spread(NamedTuple):
 class Mask(ABC):
     """What all masks do; the distributions below fill in ``_apply`` and ``_spread``."""
 
-    def sample(self, X, *, seed=0, draw=0, row_ids=None, stream=ROW_MASK_STREAM):
+    def sample(
+        self,
+        X: Rows,
+        *,
+        seed: Count = 0,
+        draw: Count = 0,
+        row_ids: Numbers | Array | None = None,
+        stream: Count = ROW_MASK_STREAM,
+    ) -> NDArray[np.float32]:
         """Masked inputs x~ of draw number ``draw``.
 
         Parameters
@@ -75,7 +85,7 @@ class Mask(ABC):
         """
         return sample(self, X, seed=seed, draw=draw, row_ids=row_ids, stream=stream)
 
-    def moments(self, X):
+    def moments(self, X: Rows) -> Moments:
         """Raw moments 1 to 4 of the masked entries: ``Moments`` of (n, d) float64 arrays.
 
         Closed forms in float64 at the float64 values of X and of the strength (``sample`` rounds both
@@ -87,22 +97,22 @@ class Mask(ABC):
         >>> fn.BernoulliMask(0.5).moments([[3.0]]).second
         array([[18.]])
         """
-        X = validation.as_matrix(X, "X", dtype=np.float64)
-        spread = self.spread(X)
-        second = X * X + spread.variance
-        third = X * second + spread.covariance_with_square
+        mean = np.array(validation.as_matrix(X, "X", dtype=np.float64))
+        spread = self.spread(mean)
+        second = mean * mean + spread.variance
+        third = mean * second + spread.covariance_with_square
         fourth = second * second + spread.variance_of_square
-        return Moments(X.copy(), second, third, fourth)
+        return Moments(mean, second, third, fourth)
 
-    def variance(self, X):
+    def variance(self, X: Rows) -> Floats:
         """Var x~, (n, d) float64: the V of every formula written in (x, V), kappa^2 x^2 for the Gaussian."""
         return self.spread(X).variance
 
-    def spread(self, X):
+    def spread(self, X: Rows) -> Spread:
         """``Spread`` of the masked entries of X, (n, d), in float64."""
-        X = validation.as_matrix(X, "X", dtype=np.float64)
-        self._check_features(X.shape[1], "X")
-        return self._spread(X)
+        rows = validation.as_matrix(X, "X", dtype=np.float64)
+        self._check_features(rows.shape[1], "X")
+        return self._spread(rows)
 
     def _check_features(self, dim, name):
         """Refuse a per-feature strength of the wrong length."""

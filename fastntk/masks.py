@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .annotations import Array, Numbers, Real
 from .exponential import exponential
 from .kernels import load
 from .kernels.reference import stream_word
@@ -45,7 +46,7 @@ LOGNORMAL_KAPPA_LIMIT = 5.0  # the fourth moment e^{6 kappa^2} x^4 stays inside 
 BERNOULLI_KEEP_LIMIT = 1e-6  # P(keep) is a multiple of 2^-32: relative error below 1.2e-4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class GaussianMask(Mask):
     """Gaussian multiplicative mask: x~ = x c, c ~ N(1, kappa^2), independent entries.
 
@@ -69,8 +70,8 @@ class GaussianMask(Mask):
 
     kappa: float | tuple[float, ...]
 
-    def __post_init__(self):
-        object.__setattr__(self, "kappa", _strength(self.kappa, "kappa", GAUSSIAN_KAPPA_LIMIT))
+    def __init__(self, kappa: Real | Numbers | Array) -> None:
+        object.__setattr__(self, "kappa", _strength(kappa, "kappa", GAUSSIAN_KAPPA_LIMIT))
 
     def _apply(self, X, ids, seed, stream, draw):
         z = _normals(seed, ids, X.shape[1], stream, draw)
@@ -80,7 +81,7 @@ class GaussianMask(Mask):
         return _gaussian_spread(X, np.square(np.asarray(self.kappa) * X))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class AdditiveMask(Mask):
     """Gaussian additive noise: x~ = x + tau g, g ~ N(0, 1), independent entries.
 
@@ -102,8 +103,8 @@ class AdditiveMask(Mask):
 
     tau: float | tuple[float, ...]
 
-    def __post_init__(self):
-        object.__setattr__(self, "tau", _strength(self.tau, "tau", ADDITIVE_TAU_LIMIT))
+    def __init__(self, tau: Real | Numbers | Array) -> None:
+        object.__setattr__(self, "tau", _strength(tau, "tau", ADDITIVE_TAU_LIMIT))
 
     def _apply(self, X, ids, seed, stream, draw):
         z = _normals(seed, ids, X.shape[1], stream, draw)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from . import validation
+from .annotations import Array, Count, Floats, Numbers, Real
 from .engine.environment import in_ieee_arithmetic
 from .engine.neurons import Neurons, read_only
 
@@ -54,7 +55,9 @@ class Network:
     (5, 10)
     """
 
-    def __init__(self, width, dim, *, outputs=1, seed=0, scale=1.0):
+    def __init__(
+        self, width: Count, dim: Count, *, outputs: Count = 1, seed: Count = 0, scale: Real = 1.0
+    ) -> None:
         self._neurons = Neurons(
             validation.as_count(width, "width", high=MAX_WIDTH),
             validation.as_count(dim, "dim", high=MAX_DIM),
@@ -65,7 +68,7 @@ class Network:
 
     @classmethod
     @in_ieee_arithmetic
-    def from_arrays(cls, W, a):
+    def from_arrays(cls, W: Numbers | Array, a: Numbers | Array) -> "Network":
         """A network with given weights.
 
         Parameters
@@ -102,56 +105,57 @@ class Network:
         return f"Network.from_arrays(W=<{self.width} x {self.dim}>, a=<{self.width}{outputs}>)"
 
     @property
-    def is_virtual(self):
+    def is_virtual(self) -> bool:
         """Whether the weights are made from the seed rather than given."""
         return self._neurons.given_weights is None
 
     @property
-    def width(self):
+    def width(self) -> int:
         """Number of hidden neurons m."""
         return self._neurons.width
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         """Number of input features d."""
         return self._neurons.dim
 
     @property
-    def outputs(self):
+    def outputs(self) -> int:
         """Number of outputs q."""
         return self._neurons.outputs
 
     @property
-    def seed(self):
+    def seed(self) -> int:
         """Seed of the virtual weights."""
         return self._neurons.seed
 
     @property
-    def scale(self):
+    def scale(self) -> float:
         """Standard deviation of the virtual weights."""
         return self._neurons.scale
 
     @in_ieee_arithmetic
-    def weights(self, start=0, stop=None):
+    def weights(self, start: Count = 0, stop: Count | None = None) -> Floats:
         """Hidden weights of the neurons start .. stop - 1, (stop - start, dim) float64."""
-        start, stop = self._neuron_range(start, stop)
-        return self.scale * self._neurons.rows(start, stop - start).astype(np.float64)
+        first, count = self._neuron_range(start, stop)
+        return self.scale * self._neurons.rows(first, count).astype(np.float64)
 
-    def output_weights(self, start=0, stop=None):
+    def output_weights(self, start: Count = 0, stop: Count | None = None) -> Floats:
         """Output weights of the neurons start .. stop - 1, float64.
 
         (stop - start,) for one output, (stop - start, q) for several.
         """
-        start, stop = self._neuron_range(start, stop)
-        weights = self._neurons.output_weights(start, stop - start)
+        first, count = self._neuron_range(start, stop)
+        weights = self._neurons.output_weights(first, count)
         return weights if self.outputs > 1 else weights[:, 0]
 
     def _neuron_range(self, start, stop):
+        """The first neuron and how many there are."""
         start = validation.as_count(start, "start", low=0, high=self.width - 1)
         stop = (
             self.width if stop is None else validation.as_count(stop, "stop", low=start + 1, high=self.width)
         )
-        return start, stop
+        return start, stop - start
 
 
 def as_network(network, X=None):

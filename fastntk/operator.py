@@ -4,6 +4,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from . import validation
+from .annotations import Array, Floats, Numbers
 from .engine.plan import checked_options
 from .gram import checked_draws, ntk, ntk_diag, planned_ntk
 from .matrix_free import MatrixFreeKernel
@@ -180,11 +181,11 @@ class NtkOperator(LinearOperator):
         return f"<NtkOperator {', '.join(parts)}>"
 
     @property
-    def symmetric(self):
+    def symmetric(self) -> bool:
         """Whether rows and columns are the same samples under the same masks."""
         return self._kernel.columns is self._kernel.rows
 
-    def diagonal(self):
+    def diagonal(self) -> Floats:
         """The diagonal of a symmetric kernel, (n,) float64, as :func:`fastntk.ntk_diag`.
 
         Read from the matrix in the dense form, else O(m n d) for each draw, a forward pass.  ValueError where
@@ -201,19 +202,19 @@ class NtkOperator(LinearOperator):
         arguments = {name: value for name, value in self._arguments.items() if name not in left_out}
         return ntk_diag(mask=self._kernel.rows.mask, **arguments)
 
-    def matvec(self, x):
+    def matvec(self, x: Numbers | Array) -> Floats:
         """K x, (n,) float64, of a vector (p,); (n, 1) of (p, 1)."""
         return super().matvec(_vectors(x, "x", self.shape[1], one=True))
 
-    def matmat(self, X):
+    def matmat(self, X: Numbers | Array) -> Floats:
         """K X, (n, k) float64, of vectors (p, k)."""
         return super().matmat(_vectors(X, "X", self.shape[1]))
 
-    def rmatvec(self, x):
+    def rmatvec(self, x: Numbers | Array) -> Floats:
         """K^T x, (p,) float64, of a vector (n,); (p, 1) of (n, 1)."""
         return super().rmatvec(_vectors(x, "x", self.shape[0], one=True))
 
-    def rmatmat(self, X):
+    def rmatmat(self, X: Numbers | Array) -> Floats:
         """K^T X, (p, k) float64, of vectors (n, k)."""
         return super().rmatmat(_vectors(X, "X", self.shape[0]))
 
@@ -239,7 +240,7 @@ class NtkOperator(LinearOperator):
     def _adjoint(self):
         return self if self.symmetric else super()._adjoint()
 
-    def formed(self):
+    def formed(self) -> Floats:
         """The matrix, (n, p) float64, made by :func:`fastntk.ntk` at the first call and kept.
 
         Not to be written.  The dense form calls this itself.

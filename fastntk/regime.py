@@ -9,10 +9,12 @@ over all masks: that of a data set in which every row appears under each of many
 """
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from . import masking, validation
+from .annotations import Array, Flag, Floats, Numbers, Real, Rows
 from .dynamics import as_steps, noise_kept, powers
 from .engine.environment import in_ieee_arithmetic
 from .engine.plan import checked_options, require_memory
@@ -53,7 +55,7 @@ class KernelRegime:
         start = self._initial(self._masked) - np.tile(targets, (draws, 1))
         self._start = self._modes.T @ start
 
-    def outputs(self, steps, X=None, *, flow=False):
+    def outputs(self, steps: Numbers | Array | Real, X: Rows | None = None, *, flow: Flag = False) -> Floats:
         """Mean outputs on the rows X as they are (those trained on by default) after so many steps.
 
         Parameters
@@ -81,7 +83,7 @@ class KernelRegime:
         with overflow_ignored():
             return self._shaped(self._predict(X, steps, flow), steps)
 
-    def loss(self, steps):
+    def loss(self, steps: Numbers | Array | Real) -> Any:
         """The mean clean loss 1/2 sum (f - y)^2 over runs with masks of their own, after so many steps.
 
         That of the mean outputs, and what the noise of the masks keeps up: the variance of the outputs is
@@ -96,10 +98,10 @@ class KernelRegime:
         >>> bool(theory.loss(0) > theory.loss(5) > theory.loss(100) > 0)
         True
         """
-        steps = as_steps(steps)
+        whole = as_steps(steps)
         with overflow_ignored():
-            loss = self._loss(steps)
-        return np.where(np.isnan(loss), np.inf, loss).reshape(steps.shape)[()]
+            loss = self._loss(whole)
+        return np.where(np.isnan(loss), np.inf, loss).reshape(whole.shape)[()]
 
     # ------------------------------------------------------------------------------------ pieces
     def _loss(self, steps):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import masking, validation
+from .explained import KERNELS_UNDER_MASKS
 from .kernels.reference import COLUMN_MASK_STREAM, ROW_MASK_STREAM
 
 
@@ -56,17 +57,21 @@ def require_closed_form(rows, columns, has_columns, share_masks, otherwise):
     """
     if has_columns:
         if share_masks and rows.mask is not None and columns.mask is not None:
-            raise ValueError(f"share_masks=True with Y has no closed form for the mask mean; {otherwise}.")
+            raise ValueError(
+                f"share_masks=True with Y has no closed form for the mask mean; {otherwise}. "
+                f"{KERNELS_UNDER_MASKS}"
+            )
         return
     if None not in (rows.mask, columns.mask) and columns is not rows:
         raise ValueError(
             f"mask is a pair of different masks without Y: both sides see the same random values, which has "
-            f"no closed form for the mask mean; {otherwise}, or give Y for independent masks."
+            f"no closed form for the mask mean; {otherwise}, or give Y for independent masks. "
+            f"{KERNELS_UNDER_MASKS}"
         )
     if columns is rows and len(np.unique(rows.ids)) < len(rows.ids):
         raise ValueError(
             f"row_ids holds an id more than once, and those rows share a mask, which has no closed form for "
-            f"the mask mean; {otherwise}."
+            f"the mask mean; {otherwise}. {KERNELS_UNDER_MASKS}"
         )
 
 

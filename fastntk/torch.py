@@ -10,10 +10,14 @@ of :func:`fastntk.outputs` and :func:`fastntk.ntk`, at weights and masked inputs
 ``torch.compile`` leaves these functions alone, and compiles what is around them.
 """
 
+from .explained import EXTRAS
+
 try:
     import torch
 except ImportError as error:
-    raise ImportError('fastntk.torch needs PyTorch: python -m pip install "fastntk[torch]"') from error
+    raise ImportError(
+        f'fastntk.torch needs PyTorch: python -m pip install "fastntk[torch]". {EXTRAS}'
+    ) from error
 
 from . import derivatives, forward, gradient, masking, validation
 from .gram import checked_draws

@@ -18,6 +18,7 @@ from .engine.pairs import PairVariance
 from .engine.plan import allowed_memory, checked_options, describe_bytes
 from .engine.steps import nbytes_steps
 from .engine.threads import MAX_THREADS, available_cpus
+from .explained import MEMORY
 from .gram import nbytes_ntk
 from .keeping import checkpoint_in
 from .kernels import load
@@ -64,7 +65,7 @@ class TrainingInterrupted(KeyboardInterrupt):
     'interrupted'
     """
 
-    def __init__(self, run):
+    def __init__(self, run: TrainingRun) -> None:
         super().__init__(
             f"training was interrupted after {run.steps_done} steps; the run so far is in the .run of this "
             f"exception: save it with run.save(path), go on with train(..., resume=run)"
@@ -418,6 +419,6 @@ def _plan(network, rows, total_rows, every, mode, out, options):
         raise MemoryError(
             f"training {network.width} neurons of {network.dim} features on {total_rows} rows needs about "
             f"{describe_bytes(needed)}, of which the weights {describe_bytes(weights)}, but {source} is "
-            f"{describe_bytes(limit)}. Use {', '.join(filter(None, hints))}."
+            f"{describe_bytes(limit)}. Use {', '.join(filter(None, hints))}. {MEMORY}"
         )
     return fitting

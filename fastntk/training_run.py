@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .annotations import Floats, StrPath
 from .engine.digests import digest
 from .engine.durable import replace_file
 from .engine.neurons import Neurons, read_only
@@ -136,11 +137,11 @@ class TrainingRun:
         return f"<TrainingRun: {self.status} after {self.steps_done} steps of {self.step_size:g}{loss}>"
 
     @property
-    def expected_loss(self):
+    def expected_loss(self) -> Floats:
         """smoothed_mse + regulariser: the mean loss over all masks at ``expected_steps``."""
         return self.smoothed_mse + self.regulariser
 
-    def save(self, path):
+    def save(self, path: StrPath) -> None:
         """Write the run to a file, from which ``fastntk.train(..., resume=path)`` goes on.
 
         The file is a .npz archive without pickled objects.  It is written beside its place and renamed in
@@ -217,7 +218,7 @@ class TrainingRun:
         )
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: StrPath) -> "TrainingRun":
         """Read a run from a file of :meth:`save`.
 
         Raises

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import re
 import subprocess
 import sys
 import types
@@ -11,6 +12,7 @@ import pytest
 
 import fastntk as fn
 from fastntk.arrays import as_numpy
+from fastntk.explained import EXTRAS
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((6, 3))
@@ -116,6 +118,15 @@ def test_pairs_and_numpy_among_them():
     expected = fn.jvp(X, direction, network=NETWORK, layers="both")
     found = fn.jvp(X.tolist(), tuple(map(torch.from_numpy, direction)), network=NETWORK, layers="both")
     np.testing.assert_array_equal(found.numpy(), expected)
+
+
+@pytest.mark.parametrize("rows", [2, 3])
+def test_a_list_of_tensors_is_a_list(rows):
+    tensor = torch_tensor(X[:rows])
+    network = fn.Network(100, X.shape[1])
+    found = fn.ntk(list(tensor), network=network)
+    assert type(found) is np.ndarray
+    np.testing.assert_array_equal(found, fn.ntk(X[:rows], network=network))
 
 
 def test_files_and_given_arrays_stay_what_they_are(tmp_path):
@@ -301,5 +312,6 @@ print({"torch", "jax", "pandas", "polars", "array_api_strict"} & set(sys.modules
 def test_a_missing_library_is_named(library, monkeypatch):
     monkeypatch.setitem(sys.modules, library, None)
     monkeypatch.delitem(sys.modules, f"fastntk.{library}", raising=False)
-    with pytest.raises(ImportError, match=rf'fastntk\.{library} needs .* pip install "fastntk\[{library}\]"'):
+    told = rf'fastntk\.{library} needs .* pip install "fastntk\[{library}\]"\. {re.escape(EXTRAS)}'
+    with pytest.raises(ImportError, match=told):
         importlib.import_module(f"fastntk.{library}")

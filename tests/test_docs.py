@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 import fastntk
 
@@ -62,6 +63,22 @@ def test_links_lead_to_files(page):
     without_code = re.sub(r"^```.*?^```$|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", without_code):
         assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=named)
+def test_formulas_mean_nothing_to_markdown(page):
+    """Else it would take their backslashes, or read their underscores as emphasis, before TeX sees them."""
+    text = page.read_text(encoding="utf-8")
+    blocks = MarkdownIt("commonmark").enable("table").parse(text)
+    left = "\n".join(
+        "".join("\n" if piece.type == "softbreak" else piece.content for piece in block.children)
+        for block in blocks
+        if block.type == "inline"
+    )
+    prose = re.sub(r"^ *```.*?^ *```$|`[^`\n]*`", "", text, flags=re.MULTILINE | re.DOTALL)
+    for formula in re.findall(r"\$[^$]+\$", prose):
+        assert formula in left
+    assert "$$" not in prose, "formulas of their own are ```math blocks"
 
 
 def test_everything_public_is_in_the_reference_once():

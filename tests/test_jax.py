@@ -206,6 +206,29 @@ def test_wrong_input(changed, kind, message):
         jax.jit(lambda: outputs(**{"X": X, "W": W, "a": a} | changed))()
 
 
+@pytest.mark.parametrize("draw", [1.5, np.arange(2)])
+def test_a_draw_is_one_integer(draw):
+    with pytest.raises(TypeError, match=r"draw is an array .* must be one integer"):
+        outputs(*problem(), mask=MASKS[1], draw=draw)
+
+
+def test_bfloat16():
+    """Its numbers are those of float32; gradients are rounded to it."""
+    X, W, a = (array.astype(jnp.bfloat16) for array in problem())
+
+    def loss(X, W, a):
+        return outputs(X, W, a).sum()
+
+    single = [array.astype(jnp.float32) for array in (X, W, a)]
+    assert loss(X, W, a) == loss(*single)
+    gradients = (jax.grad(loss, (0, 1, 2))(*given) for given in ((X, W, a), single))
+    for found, expected in zip(*gradients, strict=True):
+        assert found.dtype == jnp.bfloat16
+        np.testing.assert_array_equal(found, expected.astype(jnp.bfloat16))
+    network = fn.Network(100, X.shape[1])
+    assert jax.grad(lambda X: ntk(X, network=network).sum())(X).dtype == jnp.bfloat16
+
+
 def test_wrong_values_are_told_when_it_runs():
     X, W, a = problem()
     with pytest.raises(Exception, match=r"X is not finite: X\[1, 2\] is nan"):

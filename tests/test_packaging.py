@@ -3,19 +3,15 @@
 import ast
 import importlib.util
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-import fastntk
-
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE_FOLDERS = {"fastntk": ROOT / "fastntk", "fastntk.kernels": ROOT / "kernels"}
 LIBRARIES = {"fastntk.torch": "torch", "fastntk.jax": "jax"}  # that a module is for
-BUILD_FILES = ("setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
 
 
 def source_modules():
@@ -33,26 +29,6 @@ def run_python(code, *arguments, cwd):
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout
-
-
-@pytest.fixture(scope="module")
-def installed_wheel(tmp_path_factory):
-    """A folder into which the wheel, built from the source distribution, is installed."""
-    work = tmp_path_factory.mktemp("wheel")
-    # Built from a copy: building in the tree leaves build/ behind, which leaks into later wheels.
-    source = work / "source"
-    ignore = shutil.ignore_patterns("__pycache__")
-    for folder in PACKAGE_FOLDERS.values():
-        shutil.copytree(folder, source / folder.name, ignore=ignore)
-    for name in BUILD_FILES:
-        shutil.copy(ROOT / name, source)
-    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", work / "dist", source]
-    subprocess.run(build, cwd=work, check=True, capture_output=True)
-    (wheel,) = (work / "dist").glob("*.whl")
-    target = work / "target"
-    install = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target", target, wheel]
-    subprocess.run(install, cwd=work, check=True, capture_output=True)
-    return target
 
 
 def test_wheel_imports_every_module(installed_wheel, tmp_path):
@@ -124,40 +100,3 @@ def test_kernels_import_nothing_above_them(file):
             assert node.level or not (node.module or "").startswith("fastntk"), f"line {node.lineno}"
         elif isinstance(node, ast.Import):
             assert not any(name.name.startswith("fastntk") for name in node.names), f"line {node.lineno}"
-
-
-def test_type_checkers_see_the_public_names(installed_wheel, tmp_path):
-    """As a user's checker does: the wheel says that it is typed, and its stub knows every signature."""
-    assert (installed_wheel / "fastntk" / "py.typed").is_file()
-    right = [
-        "fn.Network(10, dim=3)",
-        "fn.ntk([[1.0]], network=fn.Network(10, dim=1), seed=1)",
-        "fn.__version__",
-    ]
-    wrong = ["fn.ntk([[1.0]], netwrk=1)", "fn.no_such_name"]
-    user = tmp_path / "user.py"
-    user.write_text("\n".join(["import fastntk as fn", *right, *wrong]) + "\n")
-    environment = {"MYPYPATH": str(installed_wheel), "PATH": ""}
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "mypy",
-        "--ignore-missing-imports",
-        "--follow-imports=silent",
-        user,
-    ]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    lines = {line.split(":")[1] for line in done.stdout.splitlines() if ": error:" in line}
-    assert lines == {str(2 + len(right) + i) for i in range(len(wrong))}, done.stdout + done.stderr
-
-
-def test_stub_has_the_names_of_the_package():
-    stub = ast.parse((ROOT / "fastntk" / "__init__.pyi").read_text())
-    found = {
-        name.asname: node.module
-        for node in stub.body
-        if isinstance(node, ast.ImportFrom)
-        for name in node.names
-    }
-    assert found == fastntk._HOME

@@ -118,3 +118,21 @@ def test_a_fresh_environment_follows_the_tour_word_for_word(tmp_path):
     assert (clone / "breast-cancer" / "index.html").is_file()
     checks = [clone / ".venv" / "bin" / "python", "-m", "pip", "check"]
     assert subprocess.run(checks, check=False).returncode == 0
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("extra", [name for name in EXTRAS if name.startswith("cuda")])
+def test_with_a_cuda_extra_and_no_gpu_the_cpu_computes(extra, tmp_path):
+    """CuPy's wheel imports without a driver, and nothing asks it for a device; none is declared as yet."""
+    clone = copy_of_the_repository(tmp_path / "clone")
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["CUDA_VISIBLE_DEVICES"] = ""
+    install = [python, "-m", "pip", "install", "-q", f"{clone}[{extra}]"]
+    subprocess.run(install, env=environment, cwd=tmp_path, check=True)
+    code = "import cupy, fastntk as fn; print(fn.ntk([[3.0]], network=fn.Network(1, 1, seed=0)).shape)"
+    done = subprocess.run(
+        [python, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "(1, 1)\n"), done.stderr

@@ -5,9 +5,11 @@ import re
 from docutils import nodes
 from latex2mathml import converter
 
-# The bars of |x| are set as relations, with space around them, unless they are told otherwise.
-BAR = re.compile(r"<mo[^>]*>&#x0007C;</mo>")
-TIGHT_BAR = '<mo stretchy="false" lspace="0" rspace="0">&#x0007C;</mo>'
+# The bars of |x| and ||x|| are set as relations, with space around them, unless they are told otherwise.
+BAR = re.compile(r'<mo(?![^>]*stretchy="true")[^>]*>(&#x0007C;|&#x02016;)</mo>')
+TIGHT_BAR = r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>'
+# Browsers know a bold 1 as a character only, and widths in units.
+NAMES = {'<mn mathvariant="bold">1</mn>': "<mn>&#x1D7CF;</mn>", '"thinmathspace"': '"0.167em"'}
 
 
 def setup(app):
@@ -29,4 +31,7 @@ def _block(writer, node):
 
 
 def _mathml(node, display):
-    return BAR.sub(TIGHT_BAR, converter.convert(node.astext(), display=display))
+    formula = converter.convert(node.astext(), display=display)
+    for name, known in NAMES.items():
+        formula = formula.replace(name, known)
+    return BAR.sub(TIGHT_BAR, formula)

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..explained import CHECKPOINTS
 from .durable import naming, replace_file
 from .locks import InUse, hold, let_go
 from .plan import describe_bytes
@@ -45,6 +46,9 @@ class CheckpointError(ValueError):
     ...         print("which holds notes.txt" in str(error))
     True
     """
+
+    def __str__(self):
+        return f"{super().__str__()} {CHECKPOINTS}"
 
 
 class CheckpointWarning(UserWarning):

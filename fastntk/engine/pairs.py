@@ -13,6 +13,7 @@ import numpy as np
 from scipy import special
 
 from .. import gaussian
+from ..explained import MEMORY
 from ..kernels import load
 from .chunk import Stopped
 from .plan import allowed_memory, describe_bytes
@@ -138,6 +139,7 @@ class PairSums(ABC):
                 f"sums over pairs of {neurons.width} neurons of {neurons.dim} features need about "
                 f"{describe_bytes(need)}, but {source} is {describe_bytes(limit)}. Use "
                 f"{'fewer threads, ' if options.threads else ''}a narrower network, or a larger memory_limit."
+                f" {MEMORY}"
             )
         return min(wanted, fitting)
 

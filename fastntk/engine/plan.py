@@ -7,6 +7,7 @@ from typing import NamedTuple
 import psutil
 
 from .. import validation
+from ..explained import MEMORY
 from .chunk import CHUNK
 from .ranges import DEVICE_CHUNK, even_ranges, fixed_ranges
 from .threads import MAX_THREADS, available_cpus
@@ -52,7 +53,7 @@ def make_plan(width, *, exact, shared_bytes, worker_bytes, threads=None, memory_
         raise MemoryError(
             f"{subject} need about {describe_bytes(need)} with {wanted if threads else 1} thread(s), but "
             f"{source} is {describe_bytes(limit)}. Use {hint}fewer rows at a time (row_ids keep the masks "
-            f"the same), or a larger memory_limit."
+            f"the same), or a larger memory_limit. {MEMORY}"
         )
     wanted = min(wanted, fitting)
     return Plan(wanted, exact, shared_bytes + worker_bytes * wanted)
@@ -71,7 +72,7 @@ def require_memory(needed, memory_limit, subject, advice):
     if needed > limit:
         raise MemoryError(
             f"{subject} need about {describe_bytes(needed)}, but {source} is {describe_bytes(limit)}. "
-            f"Use {advice}, or a larger memory_limit."
+            f"Use {advice}, or a larger memory_limit. {MEMORY}"
         )
 
 

@@ -8,11 +8,14 @@ They follow scikit-learn's conventions: parameters, ``fit``, ``predict``, pipeli
 scikit-learn 1.6 or newer: ``python -m pip install "fastntk[sklearn]"``.  docs/scikit-learn.md shows each.
 """
 
+from ..explained import EXTRAS
+
 try:
     from sklearn.utils.validation import validate_data as _of_1_6  # noqa: F401
 except ImportError as error:
     raise ImportError(
-        'fastntk.estimators needs scikit-learn 1.6 or newer: python -m pip install "fastntk[sklearn]"'
+        'fastntk.estimators needs scikit-learn 1.6 or newer: python -m pip install "fastntk[sklearn]". '
+        f"{EXTRAS}"
     ) from error
 
 from .covariance import NTKKernel

@@ -16,4 +16,10 @@ class SeveralTargets(RegressorMixin):
     def _checked(self, X, y):
         """Training rows and their targets in float64."""
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, dtype=(np.float64, np.float32))
-        return X, np.asarray(y, np.float64)
+        y = np.asarray(y, np.float64)
+        largest, limit = np.abs(y).max(), np.finfo(y.dtype).max / (4 * len(y))
+        if largest > limit:  # sums and differences of targets are numbers
+            raise ValueError(
+                f"y holds {largest:.3g}; targets may be up to {limit:.3g}. Divide y by a number."
+            )
+        return X, y

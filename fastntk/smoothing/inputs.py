@@ -3,6 +3,7 @@
 import numpy as np
 
 from .. import masking, validation
+from ..explained import CLOSED_FORMS
 from ..masks import AdditiveMask, BernoulliMask, GaussianMask, LognormalMask
 from ..network import as_neurons
 
@@ -21,7 +22,8 @@ def variances(mask, X, name):
     if not isinstance(mask, (GaussianMask, AdditiveMask)):
         raise ValueError(
             f"mask is {mask!r}; closed forms are for masks under which preactivations are Gaussian: "
-            f"GaussianMask and AdditiveMask. {matched(mask)!r} has the same mean and variance."
+            f"GaussianMask and AdditiveMask. {matched(mask)!r} has the same mean and variance. "
+            f"{CLOSED_FORMS}"
         )
     mask._check_features(X.shape[1], name)
     return mask.variance(X)

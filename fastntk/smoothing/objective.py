@@ -50,7 +50,7 @@ class ExpectedLoss:
     variance: np.ndarray
 
     @property
-    def total(self):
+    def total(self) -> float:
         """The expected loss."""
         return self.smoothed_mse + self.regulariser
 

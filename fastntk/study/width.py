@@ -8,6 +8,7 @@ import scipy.linalg
 
 from .. import validation as check
 from ..engine.plan import available_memory, describe_bytes
+from ..explained import MEMORY
 from ..gram import ntk
 from ..limit import ntk_limit, width_error
 from ..masks import GaussianMask
@@ -187,7 +188,7 @@ def _require_memory(needed, memory_limit, rows):
         source = "memory_limit" if memory_limit is not None else "available memory"
         raise MemoryError(
             f"A study of {rows:,} rows needs about {describe_bytes(needed)}, but {source} is "
-            f"{describe_bytes(limit)}. Use fewer rows, or a larger memory_limit."
+            f"{describe_bytes(limit)}. Use fewer rows, or a larger memory_limit. {MEMORY}"
         )
 
 

@@ -94,5 +94,7 @@ def test_the_page_of_the_documentation():
     assert names["losses"][-1] < 0.6 * names["losses"][0]
     inside = np.abs(names["ytest"] - names["mean"]) < 2 * names["deviation"]
     assert inside.mean() > 0.9
+    assert names["report"].keys() <= {"passed", "skipped"}
+    assert names["report"]["passed"] > 40
     digits = names["digits"]
     assert names["machine"].score(digits[0][500:], digits[1][500:]) > 0.92

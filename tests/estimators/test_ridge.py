@@ -7,7 +7,7 @@ import pytest
 from sklearn.kernel_ridge import KernelRidge
 
 import fastntk as fn
-from fastntk.estimators import NTKClassifier, NTKRegressor
+from fastntk.estimators import NetworkRegressor, NTKClassifier, NTKRegressor
 
 RNG = np.random.default_rng(0)
 X, Z = RNG.standard_normal((30, 4)), RNG.standard_normal((9, 4))
@@ -186,6 +186,15 @@ def test_a_singular_kernel_says_what_to_do():
 def test_one_class_alone():
     with pytest.raises(ValueError, match="one class only"):
         NTKClassifier().fit(X, np.ones(len(X)))
+
+
+@pytest.mark.parametrize("model", [NTKRegressor(width=20), NetworkRegressor(width=20)], ids=repr)
+def test_targets_whose_sums_are_no_numbers(model):
+    X, y = np.eye(4), np.array([1.0, -1.0, 1.0, 1.0])
+    largest = np.finfo(float).max / 16
+    assert np.isfinite(model.fit(X, y * largest).predict(X)).all()
+    with pytest.raises(ValueError, match=r"y holds 1\.8e\+308; targets may be up to 1\.12e\+307"):
+        model.fit(X, y * np.finfo(float).max)
 
 
 def test_rows_beyond_float32():
