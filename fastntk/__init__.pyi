@@ -12,6 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from .annotations import (
     Array,
+    Backend,
     Count,
     Executor,
     Flag,
@@ -64,38 +65,38 @@ def ntk(
     X: Rows, Y: Rows | None = None, *, network: Network, mask: _Masks = None, draws: Count = 1,
     seed: Count = 0, layers: Layers = "hidden", row_ids: _Ids | None = None, column_ids: _Ids | None = None,
     share_masks: Flag = False, out: StrPath, checkpoint: StrPath | None = None,
-    executor: Executor | None = None, threads: Count | None = None, memory_limit: Count | None = None,
-    progress: Progress | None = None
+    executor: Executor | None = None, backend: Backend = "auto", threads: Count | None = None,
+    memory_limit: Count | None = None, progress: Progress | None = None
 ) -> np.memmap[Any, np.dtype[np.float64]]: ...
 @overload
 def ntk(
     X: _NumPyRows, Y: _NumPyRows | None = None, *, network: Network, mask: _Masks = None, draws: Count = 1,
     seed: Count = 0, layers: Layers = "hidden", row_ids: _Ids | None = None, column_ids: _Ids | None = None,
     share_masks: Flag = False, out: None = None, checkpoint: StrPath | None = None,
-    executor: Executor | None = None, threads: Count | None = None, memory_limit: Count | None = None,
-    progress: Progress | None = None
+    executor: Executor | None = None, backend: Backend = "auto", threads: Count | None = None,
+    memory_limit: Count | None = None, progress: Progress | None = None
 ) -> Floats: ...
 @overload
 def ntk(
     X: _A | _NumPyRows, Y: _A | _NumPyRows | None = None, *, network: Network, mask: _Masks = None,
     draws: Count = 1, seed: Count = 0, layers: Layers = "hidden", row_ids: _Ids | None = None,
     column_ids: _Ids | None = None, share_masks: Flag = False, out: None = None,
-    checkpoint: StrPath | None = None, executor: Executor | None = None, threads: Count | None = None,
-    memory_limit: Count | None = None, progress: Progress | None = None
+    checkpoint: StrPath | None = None, executor: Executor | None = None, backend: Backend = "auto",
+    threads: Count | None = None, memory_limit: Count | None = None, progress: Progress | None = None
 ) -> _A: ...
 @overload
 def ntk_diag(
     X: _NumPyRows, *, network: Network, mask: Mask | None = None, draws: Count = 1, seed: Count = 0,
     layers: Layers = "hidden", row_ids: _Ids | None = None, checkpoint: StrPath | None = None,
-    executor: Executor | None = None, threads: Count | None = None, memory_limit: Count | None = None,
-    progress: Progress | None = None
+    executor: Executor | None = None, backend: Backend = "auto", threads: Count | None = None,
+    memory_limit: Count | None = None, progress: Progress | None = None
 ) -> Floats: ...
 @overload
 def ntk_diag(
     X: _A, *, network: Network, mask: Mask | None = None, draws: Count = 1, seed: Count = 0,
     layers: Layers = "hidden", row_ids: _Ids | None = None, checkpoint: StrPath | None = None,
-    executor: Executor | None = None, threads: Count | None = None, memory_limit: Count | None = None,
-    progress: Progress | None = None
+    executor: Executor | None = None, backend: Backend = "auto", threads: Count | None = None,
+    memory_limit: Count | None = None, progress: Progress | None = None
 ) -> _A: ...
 def ntk_operator(
     X: Rows, Y: Rows | None = None, *, network: Network, mask: _Masks = None, draws: Count = 1,
@@ -149,20 +150,22 @@ def expected_ntk(
 # Networks
 def activation_pattern(
     X: Rows, *, network: Network, mask: Mask | None = None, seed: Count = 0, draw: Count = 0,
-    row_ids: _Ids | None = None, threads: Count | None = None, memory_limit: Count | None = None,
-    progress: Progress | None = None
+    row_ids: _Ids | None = None, backend: Backend = "auto", threads: Count | None = None,
+    memory_limit: Count | None = None, progress: Progress | None = None
 ) -> ActivationPattern: ...
 @overload
 def outputs(
     X: _NumPyRows, *, network: Network, mask: Mask | None = None, seed: Count = 0, draw: Count = 0,
     row_ids: _Ids | None = None, checkpoint: StrPath | None = None, executor: Executor | None = None,
-    threads: Count | None = None, memory_limit: Count | None = None, progress: Progress | None = None
+    backend: Backend = "auto", threads: Count | None = None, memory_limit: Count | None = None,
+    progress: Progress | None = None
 ) -> Floats: ...
 @overload
 def outputs(
     X: _A, *, network: Network, mask: Mask | None = None, seed: Count = 0, draw: Count = 0,
     row_ids: _Ids | None = None, checkpoint: StrPath | None = None, executor: Executor | None = None,
-    threads: Count | None = None, memory_limit: Count | None = None, progress: Progress | None = None
+    backend: Backend = "auto", threads: Count | None = None, memory_limit: Count | None = None,
+    progress: Progress | None = None
 ) -> _A: ...
 @overload
 def expected_outputs(
@@ -178,53 +181,57 @@ def expected_outputs(
 def vjp(
     X: _NumPyRows, u: Numbers, *, network: Network, layers: Literal["hidden"] = "hidden",
     mask: Mask | None = None, seed: Count = 0, draw: Count = 0, row_ids: _Ids | None = None,
-    out: NDArray[np.float32] | None = None, threads: Count | None = None, memory_limit: Count | None = None,
-    progress: Progress | None = None
+    out: NDArray[np.float32] | None = None, backend: Backend = "auto", threads: Count | None = None,
+    memory_limit: Count | None = None, progress: Progress | None = None
 ) -> NDArray[np.float32]: ...
 @overload
 def vjp(
     X: _NumPyRows, u: Numbers, *, network: Network, layers: Literal["output"], mask: Mask | None = None,
     seed: Count = 0, draw: Count = 0, row_ids: _Ids | None = None, out: None = None,
-    threads: Count | None = None, memory_limit: Count | None = None, progress: Progress | None = None
+    backend: Backend = "auto", threads: Count | None = None, memory_limit: Count | None = None,
+    progress: Progress | None = None
 ) -> Floats: ...
 @overload
 def vjp(
     X: _NumPyRows, u: Numbers, *, network: Network, layers: Literal["both"], mask: Mask | None = None,
     seed: Count = 0, draw: Count = 0, row_ids: _Ids | None = None, out: NDArray[np.float32] | None = None,
-    threads: Count | None = None, memory_limit: Count | None = None, progress: Progress | None = None
+    backend: Backend = "auto", threads: Count | None = None, memory_limit: Count | None = None,
+    progress: Progress | None = None
 ) -> tuple[NDArray[np.float32], Floats]: ...
 @overload
 def vjp(
-    X: _A | _NumPyRows, u: _A | Numbers, *, network: Network,
-    layers: Literal["hidden", "output"] = "hidden", mask: Mask | None = None, seed: Count = 0,
-    draw: Count = 0, row_ids: _Ids | None = None, out: None = None, threads: Count | None = None,
-    memory_limit: Count | None = None, progress: Progress | None = None
+    X: _A | _NumPyRows, u: _A | Numbers, *, network: Network, layers: Literal["hidden", "output"] = "hidden",
+    mask: Mask | None = None, seed: Count = 0, draw: Count = 0, row_ids: _Ids | None = None, out: None = None,
+    backend: Backend = "auto", threads: Count | None = None, memory_limit: Count | None = None,
+    progress: Progress | None = None
 ) -> _A: ...
 @overload
 def vjp(
     X: _A | _NumPyRows, u: _A | Numbers, *, network: Network, layers: Literal["both"],
-    mask: Mask | None = None, seed: Count = 0, draw: Count = 0, row_ids: _Ids | None = None,
-    out: None = None, threads: Count | None = None, memory_limit: Count | None = None,
+    mask: Mask | None = None, seed: Count = 0, draw: Count = 0, row_ids: _Ids | None = None, out: None = None,
+    backend: Backend = "auto", threads: Count | None = None, memory_limit: Count | None = None,
     progress: Progress | None = None
 ) -> tuple[_A, _A]: ...
 @overload
 def vjp(
     X: Rows, u: Numbers | Array, *, network: Network, layers: Layers = "hidden", mask: Mask | None = None,
     seed: Count = 0, draw: Count = 0, row_ids: _Ids | None = None, out: NDArray[np.float32],
-    threads: Count | None = None, memory_limit: Count | None = None, progress: Progress | None = None
+    backend: Backend = "auto", threads: Count | None = None, memory_limit: Count | None = None,
+    progress: Progress | None = None
 ) -> NDArray[np.float32] | tuple[NDArray[np.float32], Floats]: ...
 @overload
 def jvp(
     X: _NumPyRows, V: Numbers | tuple[Numbers, Numbers], *, network: Network, layers: Layers = "hidden",
     mask: Mask | None = None, seed: Count = 0, draw: Count = 0, row_ids: _Ids | None = None,
-    threads: Count | None = None, memory_limit: Count | None = None, progress: Progress | None = None
+    backend: Backend = "auto", threads: Count | None = None, memory_limit: Count | None = None,
+    progress: Progress | None = None
 ) -> Floats: ...
 @overload
 def jvp(
     X: _A | _NumPyRows, V: _A | Numbers | tuple[_A | Numbers, _A | Numbers], *, network: Network,
     layers: Layers = "hidden", mask: Mask | None = None, seed: Count = 0, draw: Count = 0,
-    row_ids: _Ids | None = None, threads: Count | None = None, memory_limit: Count | None = None,
-    progress: Progress | None = None
+    row_ids: _Ids | None = None, backend: Backend = "auto", threads: Count | None = None,
+    memory_limit: Count | None = None, progress: Progress | None = None
 ) -> _A: ...
 # Training and theory
 def train(

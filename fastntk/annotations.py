@@ -19,6 +19,7 @@ Count: TypeAlias = SupportsIndex
 Flag: TypeAlias = bool | np.bool_
 StrPath: TypeAlias = str | PathLike[str]
 Progress: TypeAlias = Callable[[int, int], object]
+Backend: TypeAlias = Literal["auto", "cpu", "cuda"]
 Layers: TypeAlias = Literal["hidden", "output", "both"]
 
 Floats: TypeAlias = NDArray[np.float64]
