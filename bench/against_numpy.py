@@ -2,8 +2,10 @@
 
 from functools import partial
 
+from fastntk.benchmarks.interleave import interleave
+
+from .cores import CORES
 from .figures import Figure, speedup
-from .interleave import CORES, interleave
 from .workloads import BLOCK, fastntk_kernel, inputs, numpy_both, numpy_hidden
 
 NUMPY = f"NumPy, blocks of {BLOCK} float32 weights, threaded BLAS"

@@ -6,6 +6,7 @@ from functools import partial
 import numkong
 import numpy as np
 
+from fastntk.benchmarks.interleave import interleave
 from fastntk.kernels import load
 from fastntk.kernels.cpu.forward import make_pattern
 from fastntk.kernels.cpu.layout import aligned, pattern_inputs, pattern_scratch, round_up
@@ -13,8 +14,8 @@ from fastntk.kernels.cpu.paths import chosen_path
 from fastntk.kernels.reference import WEIGHT_STREAM, stream_word
 
 from . import peak
+from .cores import CORES
 from .figures import Figure, speedup
-from .interleave import CORES, interleave
 from .workloads import inputs
 
 CHUNK = 16384  # neurons at a time in a thread, as in the engine

@@ -2,7 +2,7 @@
 
 import pytest
 
-from .interleave import two_cores
+from .cores import two_cores
 from .workloads import OPERATIONS, operation
 
 

@@ -76,7 +76,7 @@ def first_call_seconds():
 
 def hidden_against_numpy(quick):
     from .against_numpy import hidden_small_inputs
-    from .interleave import two_cores
+    from .cores import two_cores
 
     with two_cores():
         return hidden_small_inputs(quick).record()
@@ -84,7 +84,9 @@ def hidden_against_numpy(quick):
 
 def operation_seconds(names, quick):
     """Best of three of each operation, for compare.py; None where this version cannot run it."""
-    from .interleave import interleave, two_cores
+    from fastntk.benchmarks.interleave import interleave
+
+    from .cores import two_cores
     from .workloads import operation
 
     best = {}

@@ -5,10 +5,10 @@ import time
 from pathlib import Path
 from statistics import median
 
+from fastntk.benchmarks.interleave import interleave_turns
 from fastntk.engine.checkpoint import Checkpoint
 
 from .figures import Figure
-from .interleave import interleave_turns
 from .processes import child
 from .workloads import fastntk_kernel, inputs
 

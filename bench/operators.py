@@ -5,9 +5,10 @@ from time import perf_counter
 import numpy as np
 
 import fastntk as fn
+from fastntk.benchmarks.interleave import interleave_turns
 
+from .cores import CORES
 from .figures import Figure, speedup
-from .interleave import CORES, interleave_turns
 from .workloads import inputs
 
 

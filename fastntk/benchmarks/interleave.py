@@ -1,27 +1,8 @@
 """Interleaved timing: what disturbs the machine disturbs both sides."""
 
-import os
-from contextlib import contextmanager
 from time import perf_counter, sleep
 
-from threadpoolctl import threadpool_limits
-
-CORES = 2  # every figure is stated for two cores
 PAUSE = 0.1  # seconds after which the idle threads of PyTorch and OpenBLAS no longer spin
-
-
-@contextmanager
-def two_cores():
-    """This process, its threads and BLAS on two of the cores it may use."""
-    allowed = os.sched_getaffinity(0)
-    if len(allowed) < CORES:
-        raise SystemExit(f"the figures are stated for {CORES} cores; this process may use {len(allowed)}")
-    os.sched_setaffinity(0, sorted(allowed)[:CORES])
-    try:
-        with threadpool_limits(CORES):
-            yield
-    finally:
-        os.sched_setaffinity(0, allowed)
 
 
 def interleave(operations, rounds):
