@@ -15,8 +15,8 @@ from .numpy_methods import COUNTED
 from .problem import BLOCK
 
 NO_SCIKIT_LEARN = (
-    "has no kernel of a ReLU network, finite or infinite (fastntk.estimators has the limit as a kernel for its "
-    "Gaussian processes)"
+    "has no kernel of a ReLU network, finite or infinite (fastntk.estimators has the limit as a kernel "
+    "for its Gaussian processes)"
 )
 
 

@@ -11,6 +11,7 @@ from . import hardware, tables
 from .measure import measure
 from .methods import METHODS, PEERS
 from .results import MARK, save
+from .sizes import Cell
 
 SMALL_FILES = 5_000_000  # bytes, generously
 
@@ -105,6 +106,7 @@ def _page(results, images, machine, origin, command):
         middle=results.middle,
         findings=tables.findings(results),
         headings=tables.HEADINGS,
+        middle_rows=tables.rows(results.measured.get(Cell("kernel", results.middle), {})),
         problems=[(tables.problem_text(cell), tables.rows(one)) for cell, one in results.measured.items()],
         left_out=tables.left_out(results),
         reach=tables.reach_rows(results),

@@ -24,7 +24,7 @@ class Measurement:
     seconds : list of float
         One for each round; empty where it was left out.
     peak_bytes : int or None
-        What its process held at most, beyond what it held after a tiny problem.
+        What its inputs took, and what a call took beyond what its process holds between calls.
     difference, tolerance : float or None
         From this package's result, and how far it may be (`agreement.difference`).
     stopped : str or None

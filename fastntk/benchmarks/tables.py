@@ -4,6 +4,7 @@ from ..network import MAX_WIDTH
 from ..study.table import number, percent
 from .methods import METHODS, OURS, largest
 from .roofline import PEAKS
+from .sizes import Cell
 
 HEADINGS = ("method", "ms", "spread", "fastntk is", "peak MB", "estimate MB", "difference", "allowed")
 
@@ -29,7 +30,7 @@ def _row(label, one, ours):
     allowed = "" if one.tolerance is None else f"{one.tolerance:.1e}"
     if one.stopped is not None:
         return (label, "left out", "", "", "", estimate, difference, allowed)
-    ratio = f"{number(one.best / ours.best, 3)} x faster" if ours.seconds and one is not ours else ""
+    ratio = f"{number(one.best / ours.best, 3)} x as fast" if ours.seconds and one is not ours else ""
     peak = "" if one.peak_bytes is None else number(one.peak_bytes / 1e6, 3)
     return (label, number(1e3 * one.best, 3), percent(one.spread), ratio, peak, estimate, difference, allowed)
 
@@ -88,8 +89,8 @@ def _rate(rate, against):
 def findings(results):
     """The heads of the page: [(figure, what it is)]."""
     found = []
-    sweep = dict(results.sweep("width"))
-    measured = sweep.get(results.middle.width, {})
+    sweep, cell = dict(results.sweep("width")), Cell("kernel", results.middle)
+    measured = results.measured.get(cell, {})
     ours = measured.get(OURS)
     if ours is not None and ours.seconds:
         peers = {
@@ -100,15 +101,13 @@ def findings(results):
             found.append(
                 (
                     f"{number(peers[best] / ours.best, 3)} x",
-                    f"faster than {METHODS[best].label}, the fastest peer, at n={results.middle.n:,}, "
-                    f"d={results.middle.d}, m={results.middle.width:,}",
+                    f"as fast as {METHODS[best].label}, the fastest peer, at {problem_text(cell)}",
                 )
             )
     widest = max((m for m, methods in sweep.items() if _peak(methods)), default=None)
     if widest is not None:
-        found.append(
-            (f"{number(_peak(sweep[widest]) / 1e6, 3)} MB", f"taken at m={widest:,}, no weights stored")
-        )
+        taken = f"{number(_peak(sweep[widest]) / 1e6, 3)} MB"
+        found.append((taken, f"taken at m={widest:,}, where no weights are stored"))
     if results.roofline is not None:
         best_forward = max(
             kernel.rate / results.roofline.peaks["fp32"]

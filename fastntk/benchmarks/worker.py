@@ -17,7 +17,7 @@ from .problem import Problem
 
 SHORTEST = 0.05  # seconds of a turn: shorter calls are repeated, and the mean counts
 MOST_REPEATS = 50
-TINY = {"n": 16, "d": 4, "width": 512}  # what a process has computed before its memory counts
+TINY = {"n": 16, "d": 4, "width": 512}  # what a process computes first
 
 
 class MethodFailed(Exception):
@@ -41,7 +41,7 @@ class Worker:
     def prepare(self, problem, expected=None, keep=None):
         """Compute once, check against the file ``expected`` or write the file ``keep``, and measure.
 
-        Returns {"difference", "seconds", "peak_bytes"}.
+        Returns {"difference", "peak_bytes"}: the bytes of the inputs, and of a call beyond what stays.
         """
         return self._ask("prepare", problem, expected, keep)
 
@@ -71,9 +71,7 @@ class Worker:
         except (EOFError, OSError) as lost:
             self._process.join(1)
             code = self._process.exitcode
-            raise MethodFailed(
-                f"its process ended with status {code}; it may have run out of memory"
-            ) from lost
+            raise MethodFailed(f"its process ended with status {code}, perhaps out of memory") from lost
         if error is not None:
             raise MethodFailed(error)
         return answer
@@ -95,6 +93,10 @@ def _serve(method, threads, connection):
             connection.send((None, f"{type(error).__name__}: {error}"))
 
 
+def _resident():
+    return resident() if MEASURED else 0
+
+
 class _Desk:
     """What a worker has at hand."""
 
@@ -108,12 +110,12 @@ class _Desk:
         self.begin = self.method.load()
         threadpool_limits(self.threads)
         self.begin(Problem(**TINY, threads=self.threads))()
-        give_back()
-        self.baseline = resident() if MEASURED else 0
 
     def prepare(self, problem, expected, keep):
         give_back()
+        before = _resident()
         self.call = self.begin(problem)
+        inputs = _resident() - before
         K = self.call()  # compiles for these sizes
         apart = 0.0
         if keep is not None:
@@ -124,12 +126,13 @@ class _Desk:
         give_back()
         if MEASURED:
             restart_peak()
+        between = _resident()
         start = perf_counter()
         self.call()
         seconds = perf_counter() - start
-        peak = resident("VmHWM") - self.baseline if MEASURED else None
+        peak = inputs + resident("VmHWM") - between if MEASURED else None
         self.repeats = min(MOST_REPEATS, max(1, round(SHORTEST / seconds)))
-        return {"difference": apart, "seconds": seconds, "peak_bytes": peak}
+        return {"difference": apart, "peak_bytes": peak}
 
     def time(self):
         start = perf_counter()

@@ -27,12 +27,12 @@ def add_to(commands):
         argument_default=argparse.SUPPRESS,  # so that the options that were given can be told from the rest
         help="time and memory beside NumPy, NumKong, PyTorch and JAX, on this machine",
         description="Compute the same kernels with this package and with the peers that are installed, check "
-        "that they agree, and time them in turn: against width, rows, features and threads, with peaks of memory; "
-        "and single kernels against the peaks of the machine. Print a table, and write a folder with a page "
-        "(index.html), figures (PNG), tables (.csv) and all numbers (bench.json). Leave the machine alone "
+        "that they agree, and time them in turn: against width, rows, features and threads, with peaks of "
+        "memory; and single kernels against the peaks of the machine. Print a table, and write a folder with a "
+        "page (index.html), figures (PNG), tables (.csv) and all numbers (bench.json). Leave the machine alone "
         "meanwhile. Ctrl-C keeps what is measured.",
-        epilog="exit status: 0 done, 1 results that do not agree, or an unexpected failure, 2 wrong command or "
-        "input, 130 interrupted (what is measured is kept and the rest can be taken with --resume)",
+        epilog="exit status: 0 done, 1 results that do not agree, or an unexpected failure, 2 wrong command "
+        "or input, 130 interrupted (what is measured is kept and the rest can be taken with --resume)",
     )
     bench.add_argument("--quick", action="store_true", help="small sizes: about a minute instead of several")
     bench.add_argument(
@@ -58,7 +58,6 @@ def add_to(commands):
 
 def _run(options):
     try:
-        from ..benchmarks import methods, results
         from ..benchmarks.report import write_report
         from ..benchmarks.tables import HEADINGS, rows
         from ..study.folder import OutputError
@@ -151,8 +150,8 @@ def _earlier(options, folder):
         raise InputError(f"the benchmark in {folder} is complete.")
     if found.settings["processor"] != processor():
         raise InputError(
-            f"the benchmark in {folder} is of another machine ({found.settings['processor']}): start again, with "
-            "--force."
+            f"the benchmark in {folder} is of another machine ({found.settings['processor']}): start again, "
+            "with --force."
         )
     ready = [METHODS[name] for name in found.settings["methods"]]
     for peer in {method.peer for method in ready if method.peer in PEERS}:

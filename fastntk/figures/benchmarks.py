@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
 from .style import FAINT, INK, SIZE, finish, title
 
@@ -53,11 +54,15 @@ def _panels(ylabel, heading):
     return figure, panels
 
 
-def _close(figure, panels):
-    for axes in panels:
+def _close(figure, panels, sweeps):
+    for axis, axes in panels.items():
+        values = [value for value, _ in sweeps[axis]]
+        axes.xaxis.set_major_locator(FixedLocator(values))
+        axes.xaxis.set_major_formatter(FixedFormatter([f"{value:,}" for value in values]))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         finish(axes)
     handles = {}
-    for axes in panels:
+    for axes in panels.values():
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     style = {"frameon": False, "fontsize": SIZE, "labelcolor": INK, "columnspacing": 1.6}
@@ -82,12 +87,12 @@ def _time(sweeps, methods):
             axes.errorbar(xs, best, [np.zeros(len(xs)), above], label=methods[name][0], **look)
             if xs[-1] < sweeps[axis][-1][0]:
                 axes.plot(xs[-1], best[-1], marker="x", ms=11, mew=1.6, color=look["color"])
-    _close(figure, panels.values())
+    _close(figure, panels, sweeps)
     return figure
 
 
 def _memory(sweeps, results, methods):
-    figure, panels = _panels("bytes, beyond a tiny problem's", "Peak memory of one kernel")
+    figure, panels = _panels("bytes", "Peak memory of one kernel")
     middle, limit = results.middle, results.settings["memory_limit"]
     lowest = np.inf
     for axis, axes in panels.items():
@@ -107,7 +112,7 @@ def _memory(sweeps, results, methods):
                 lowest = min(lowest, *(peak for _, peak in peaks))
         axes.axhline(limit, color=LIMIT, lw=1.2, label="limit of this run")
         axes.set_ylim(bottom=lowest / 3)
-    _close(figure, panels.values())
+    _close(figure, panels, sweeps)
     return figure
 
 
@@ -147,9 +152,7 @@ def _roof(axes, roofline):
     intensities = np.geomspace(0.5, most, 200)
     axes.plot(intensities, np.minimum(peak, memory * intensities) / 1e9, color=INK, lw=1.8)
     axes.text(most, peak * 1.1 / 1e9, f"{peak / 1e9:.0f} Gflop/s", ha="right", fontsize=SIZE, color=INK)
-    axes.text(
-        0.55, memory / 1e9, f"{memory / 1e9:.0f} GB/s", fontsize=SIZE, color=INK, ha="left", va="bottom"
-    )
+    axes.text(1.5, memory / 1e9, f"{memory / 1e9:.0f} GB/s", fontsize=SIZE, color=INK)
     for place, kernel in enumerate(kernels):
         colour = list(LOOKS.values())[place][0]
         axes.plot(kernel.intensity, kernel.rate / 1e9, "o", ms=7, color=colour, label=kernel.label)
@@ -162,14 +165,12 @@ def _roof(axes, roofline):
 
 def _shares(axes, roofline):
     """Bars: the share of the peak that limits each kernel."""
-    names = {"fp32": "fp32", "popcount": "population count", "amx": "AMX"}
     kernels = roofline.kernels[::-1]
     shares = [100 * kernel.rate / roofline.peaks[kernel.against] for kernel in kernels]
     peer = [kernel.label.startswith("NumPy") or kernel.label.endswith("NumKong") for kernel in kernels]
     colours = ["#c9cfd6" if one else LOOKS["fastntk"][0] for one in peer]
     axes.barh(range(len(kernels)), shares, height=0.6, color=colours)
-    labels = [f"{kernel.label} ({names[kernel.against]})" for kernel in kernels]
-    axes.set_yticks(range(len(kernels)), labels)
+    axes.set_yticks(range(len(kernels)), [kernel.label for kernel in kernels])
     for place, share in enumerate(shares):
         axes.text(share, place, f" {share:.0f} %", va="center", fontsize=SIZE, color=INK)
     axes.set_xlim(0, max(105, 1.1 * max(shares)))
