@@ -10,7 +10,7 @@ from fastntk.benchmarks.peaks import peak_turn
 
 from .cores import CORES
 from .figures import Figure, speedup
-from .workloads import KAPPA, STEP_SIZE, fastntk_training, regression
+from .operations import KAPPA, STEP_SIZE, fastntk_training, regression
 
 BLOCKS = (512, 2048, 4096)  # neurons at a time, the fastest of the powers of two; besides all at once
 WARM_UP = 2  # first steps of a run, left out

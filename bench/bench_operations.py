@@ -3,7 +3,7 @@
 import pytest
 
 from .cores import two_cores
-from .workloads import OPERATIONS, operation
+from .operations import OPERATIONS, operation
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

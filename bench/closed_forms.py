@@ -10,7 +10,8 @@ from fastntk.benchmarks.peaks import peak_turn
 
 from .cores import CORES
 from .figures import Figure, speedup
-from .workloads import expected_gradient, expected_kernel, expected_loss, inputs, scipy_variance
+from .numpy_jobs import scipy_variance
+from .operations import expected_gradient, expected_kernel, expected_loss, inputs
 
 
 def expected_kernel_against_peak(quick=False):

@@ -23,7 +23,7 @@ from scipy.optimize import nnls
 from . import machine
 from .__main__ import RESULTS
 from .cores import two_cores
-from .workloads import fastntk_kernel, inputs
+from .operations import fastntk_kernel, inputs
 
 FITTED = [(n, d) for n in (100, 400, 1500, 4000, 8000) for d in (16, 64, 256, 784)]
 HELD_OUT = [(250, 32), (1797, 64), (1000, 784), (12_000, 128)]

@@ -10,7 +10,7 @@ from fastntk.benchmarks.peaks import peak_turn
 
 from .cores import CORES
 from .figures import Figure
-from .workloads import inputs
+from .operations import inputs
 
 BLOCKS = (512, 2048, 8192)  # neurons at a time
 

@@ -9,8 +9,8 @@ from fastntk.benchmarks.interleave import interleave_turns
 from fastntk.engine.checkpoint import Checkpoint
 
 from .figures import Figure
+from .operations import fastntk_kernel, inputs
 from .processes import child
-from .workloads import fastntk_kernel, inputs
 
 LIMIT = 10**9  # bytes
 

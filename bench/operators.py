@@ -9,7 +9,7 @@ from fastntk.benchmarks.interleave import interleave_turns
 
 from .cores import CORES
 from .figures import Figure, speedup
-from .workloads import inputs
+from .operations import inputs
 
 
 def product_against_forming(quick=False):

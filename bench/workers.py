@@ -8,7 +8,7 @@ from fastntk.benchmarks.interleave import interleave
 
 from .cores import CORES
 from .figures import Figure, speedup
-from .workloads import fastntk_kernel, inputs
+from .operations import fastntk_kernel, inputs
 
 ROUNDS = 3
 

@@ -28,9 +28,9 @@ def add_to(commands):
         help="time and memory beside NumPy, NumKong, PyTorch and JAX, on this machine",
         description="Compute the same kernels with this package and with the peers that are installed, check "
         "that they agree, and time them in turn: against width, rows, features and threads, with peaks of "
-        "memory; and single kernels against the peaks of the machine. Print a table, and write a folder with a "
-        "page (index.html), figures (PNG), tables (.csv) and all numbers (bench.json). Leave the machine alone "
-        "meanwhile. Ctrl-C keeps what is measured.",
+        "memory; and single kernels against the peaks of the machine. Print a table, and write a folder "
+        "with a page (index.html), figures (PNG), tables (.csv) and all numbers (bench.json). Leave the "
+        "machine alone meanwhile. Ctrl-C keeps what is measured.",
         epilog="exit status: 0 done, 1 results that do not agree, or an unexpected failure, 2 wrong command "
         "or input, 130 interrupted (what is measured is kept and the rest can be taken with --resume)",
     )
