@@ -1,10 +1,11 @@
 """Is a head commit slower than a base commit?  The gate for speed.
 
-Both commits are installed side by side, and a process of each runs operations of bench/operations.py in turn, call
-by call, alternating who goes first: what disturbs the machine disturbs both.  What counts is the fastest call
-of each.  An operation that seems slower than the base by more than 25 % is measured again, twice if need be,
-and fails only if all its calls together still say so.  Both sides use the packages of this environment, and
-each its own compiler cache.  Where the base is not there (the first commit, a shallow clone), nothing is compared.
+Both commits are installed side by side, and a process of each runs operations of bench/operations.py in
+turn, call by call, alternating who goes first: what disturbs the machine disturbs both.  What counts is the
+fastest call of each.  An operation that seems slower than the base by more than 25 % is measured again, twice
+if need be, and fails only if all its calls together still say so.  Both sides use the packages of this
+environment, and each its own compiler cache.  Where the base is not there (the first commit, a shallow
+clone), nothing is compared.
 """
 
 import argparse
@@ -123,9 +124,7 @@ def main():
     parser.add_argument("--base", default="HEAD~1", help="the commit to compare with (default: HEAD~1)")
     parser.add_argument("--head", default="HEAD", help="the commit in question (default: HEAD)")
     parser.add_argument("--rounds", type=int, default=5, help="calls of each side (default: 5)")
-    parser.add_argument(
-        "--all", action="store_true", help="every operation (default: " + "; ".join(GATE) + ")"
-    )
+    parser.add_argument("--all", action="store_true", help=f"all operations (default: {'; '.join(GATE)})")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: test the harness")
     parser.add_argument("operations", nargs="*", metavar="OPERATION", help="one of " + "; ".join(OPERATIONS))
     arguments = parser.parse_args()
@@ -135,9 +134,7 @@ def main():
     commits = {side: commit_of(getattr(arguments, side)) for side in ("base", "head")}
     if None in commits.values():
         absent = " and ".join(getattr(arguments, side) for side, commit in commits.items() if commit is None)
-        print(
-            f"speed is not compared: there is no {absent} in this repository (a first commit, a shallow clone)"
-        )
+        print(f"speed is not compared: there is no {absent} here (a first commit, or a shallow clone)")
         return 0
 
     failed = False

@@ -141,7 +141,7 @@ def _too_large(method, one, cell, held, results):
             + f"; the limit is {describe_bytes(limit)}"
         )
     earlier = [
-        measured[method.name].best * max(1.0, cell.work / other.work)
+        measured[method.name].best * max(1.0, cell.most_work / other.most_work)
         for other, measured in results.measured.items()
         if other.quantity == cell.quantity
         and other.problem.threads >= cell.problem.threads

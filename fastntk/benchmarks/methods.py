@@ -66,7 +66,7 @@ def _given(n, d, m, threads):
 
 
 def _blocks(n, d, m, threads):
-    return 4 * (m + n) * d + 9 * min(m, BLOCK) * n + _results(n, 4)
+    return 4 * (m + n) * d + 12 * min(m, BLOCK) * n + _results(n, 4)
 
 
 def _packed(n, d, m, threads):

@@ -77,6 +77,12 @@ class Cell:
         n, d, m = self.problem.n, self.problem.d, self.problem.width
         return float(n * d * m + n * n * m if self.quantity == "kernel" else 100 * n * n)
 
+    @property
+    def most_work(self):
+        """Those of the longest way, the Jacobian and its product with itself: times grow no faster."""
+        n, d, m = self.problem.n, self.problem.d, self.problem.width
+        return float(n * n * d * m)
+
 
 def cells(sizes, threads, seed):
     """The cells of a run, small ones first, those of fewer threads last."""
