@@ -19,6 +19,7 @@ import tempfile
 from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
+from statistics import median
 
 from .cores import two_cores
 from .operations import OPERATIONS
@@ -96,11 +97,14 @@ def measure(sides, name, quick, rounds):
 
 
 def verdict(seconds):
-    """(head / base of the fastest calls, failed); ratio None where a side could not run it."""
+    """(head / base of the fastest calls, failed); ratio None where a side could not run it.
+
+    Where the base's own calls differ that much, a head that is no slower than they mostly are is not blamed.
+    """
     base, head = seconds["base"], seconds["head"]
     if base and head:
         ratio = min(head) / min(base)
-        return ratio, ratio > SLOWER
+        return ratio, ratio > SLOWER and min(head) > median(base)
     return None, bool(base) and not head
 
 

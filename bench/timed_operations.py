@@ -1,7 +1,7 @@
 """Times operations of the fastntk that is installed here, one at a time, as it is asked to on standard input.
 
-``python -m bench.timed_operations`` reads lines of JSON, [operation, quick], and answers each with the seconds
-of one call, or with null where this version cannot run it.  The first call of an operation is not timed.
+``python -m bench.timed_operations`` reads lines of JSON, [operation, quick], and answers each with the
+seconds of one call, or with null where this version cannot run it.  The first call is not timed.
 """
 
 import json
