@@ -20,7 +20,7 @@ def processor():
     name = entry.get("model name", platform.machine())
     if "cpu family" in entry and not re.search(r"\d{4}", name):  # a virtual machine that hides the model
         name += f" family {entry['cpu family']} model {entry['model']}"
-    flags = set(entry.get("flags", entry.get("Features", "")).split())
+    flags = set((entry.get("flags") or entry.get("Features") or "").split())
     return ", ".join([name, *(label for flag, label in EXTENSIONS.items() if flag in flags)])
 
 

@@ -13,7 +13,7 @@ def interleave(operations, rounds):
     """
     for call in operations.values():
         call()
-    seconds = {name: [] for name in operations}
+    seconds: dict[str, list[float]] = {name: [] for name in operations}
     order = list(operations)
     for _ in range(rounds):
         for name in order:
@@ -30,7 +30,7 @@ def interleave_turns(turns, rounds):
     A turn measures what comes in numbers, such as the steps of a training run, and leaves out what comes
     first: compilation, copies, a cache that another left behind.
     """
-    seconds = {name: [] for name in turns}
+    seconds: dict[str, list[float]] = {name: [] for name in turns}
     order = list(turns)
     for _ in range(rounds):
         for name in order:

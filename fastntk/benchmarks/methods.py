@@ -81,7 +81,7 @@ def _limit(n, d, m, threads):
     return 12 * n * d + 32 * n**2
 
 
-_KERNELS = (
+_KERNELS: tuple[tuple, ...] = (
     # name, label, peer, module, where it is begun, what it takes
     ("fastntk", "fastntk", "fastntk", "fastntk", "own_methods:virtual", _streamed),
     ("fastntk-given", "fastntk, given weights", "fastntk", "fastntk", "own_methods:given", _given),
@@ -93,16 +93,16 @@ _KERNELS = (
     ("jax-jacobian", "JAX Jacobian", "jax", "jax", "jax_methods:jacobian", _jacobian),
     (*["neural-tangents"] * 3, "neural_tangents", "jax_methods:neural_tangents", _jacobian),
 )
-_LIMITS = (
+_LIMITS: tuple[tuple, ...] = (
     ("fastntk-limit", "fastntk", "fastntk", "fastntk", "own_methods:limit", _limit),
     ("numpy-limit", "NumPy", "numpy", "numpy", "numpy_methods:limit", _limit),
     ("neural-tangents-limit", *["neural-tangents"] * 2, "neural_tangents",
      "jax_methods:neural_tangents_limit", _limit),
 )  # fmt: skip
 METHODS = {
-    entries[0]: Method(*entries[:4], quantity, *entries[4:])
+    name: Method(name, label, peer, imports, quantity, begin, nbytes)
     for quantity, methods in (("kernel", _KERNELS), ("limit", _LIMITS))
-    for entries in methods
+    for name, label, peer, imports, begin, nbytes in methods
 }
 OURS = "fastntk"
 PEERS = tuple(dict.fromkeys(method.peer for method in METHODS.values() if method.peer != OURS))

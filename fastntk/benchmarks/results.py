@@ -51,7 +51,7 @@ class Measurement:
     @property
     def agrees(self):
         """Whether its result was what it must be; true where there was none."""
-        return self.difference is None or self.difference <= self.tolerance
+        return self.difference is None or self.tolerance is None or self.difference <= self.tolerance
 
 
 @dataclass

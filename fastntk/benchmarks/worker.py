@@ -7,6 +7,7 @@ is that of the process; and no library's idle threads are in another one's way.
 import multiprocessing
 import signal
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -102,7 +103,8 @@ class _Desk:
 
     def __init__(self, method, threads):
         self.method, self.threads = method, threads
-        self.call, self.repeats = None, 1
+        self.call: Any = None
+        self.repeats = 1
 
     def start(self):
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]

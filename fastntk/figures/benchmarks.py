@@ -61,7 +61,7 @@ def _close(figure, panels, sweeps):
         axes.xaxis.set_major_formatter(FixedFormatter([f"{value:,}" for value in values]))
         axes.xaxis.set_minor_formatter(NullFormatter())
         finish(axes)
-    handles = {}
+    handles: dict = {}
     for axes in panels.values():
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
