@@ -3,14 +3,16 @@
     python -m pip install -e ".[bench]"
     python -m bench              # every figure against its peer, into bench/results/<hardware>.json
     python -m bench.table        # the README's table, from bench/results/
-    python -m bench.compare --base main   # is this commit slower than that one?
+    python -m bench.compare      # is this commit slower than the one before?  (.ci/run asks it)
     pytest bench                 # absolute times (pytest-benchmark) and the targets as assertions
 
+What these measure with is fastntk.benchmarks, as ``fastntk bench`` does on the machine of a user.
 ``--quick`` (all but the table) shrinks every size until only the harness itself is tested.
 
 =================  ====================================================================
-workloads.py       the calls that are timed, and the same jobs in plain NumPy
-interleave.py      A B B A A B ...: times that noise on the machine hits alike
+operations.py      the calls of this package that are timed
+numpy_jobs.py      the same jobs in plain NumPy and SciPy
+cores.py           the two cores that figures are stated for
 figures.py         what a figure is: value, target, and what limits it
 against_numpy.py   figures: whole kernels against NumPy, thread scaling
 gradients.py       figures: gradient products against NumPy
@@ -22,9 +24,9 @@ long_runs.py       figures: kernels larger than the memory, 10^9 neurons, checkp
 workers.py         figures: a Dask cluster against threads, on the same cores
 processes.py       figures that need fresh processes: memory, import, compile time, AVX2
 cost_model.py      how long kernels take: a fit, and what it says of larger ones
-hardware.py        the machine and the versions, for the record
+machine.py         the machine, the versions and the commit, for the record
 table.py           results to README
-compare.py         base commit against head
+compare.py         base commit against head, by timed_operations.py
 bench_*.py         the pytest suites
 =================  ====================================================================
 """

@@ -11,13 +11,13 @@ from . import (
     against_torch,
     closed_forms,
     gradients,
-    hardware,
     long_runs,
+    machine,
     operators,
     processes,
     workers,
 )
-from .interleave import two_cores
+from .cores import two_cores
 
 RESULTS = Path(__file__).parent / "results"
 MODULES = (
@@ -42,7 +42,7 @@ def main():
     if unknown := set(arguments.figures) - set(FIGURES):
         parser.error(f"unknown figure {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
 
-    path = RESULTS / f"{hardware.slug(hardware.processor())}.json"
+    path = RESULTS / f"{machine.name()}.json"
     # Naming some figures measures these again and keeps the others.
     figures = json.loads(path.read_text())["figures"] if arguments.figures and path.exists() else {}
     missed = 0
@@ -57,7 +57,7 @@ def main():
         return 0
     RESULTS.mkdir(exist_ok=True)
     ordered = {name: figures[name] for name in FIGURES if name in figures}
-    path.write_text(json.dumps({**hardware.describe(), "figures": ordered}, indent=1) + "\n")
+    path.write_text(json.dumps({**machine.describe(), "figures": ordered}, indent=1) + "\n")
     print(f"written: {path}")
     return int(missed > 0)
 

@@ -2,9 +2,13 @@
 
 from functools import partial
 
+from fastntk.benchmarks.interleave import interleave
+from fastntk.benchmarks.problem import BLOCK
+
+from .cores import CORES
 from .figures import Figure, speedup
-from .interleave import CORES, interleave
-from .workloads import BLOCK, fastntk_kernel, inputs, numpy_both, numpy_hidden
+from .numpy_jobs import numpy_both, numpy_hidden
+from .operations import fastntk_kernel, inputs
 
 NUMPY = f"NumPy, blocks of {BLOCK} float32 weights, threaded BLAS"
 

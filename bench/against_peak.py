@@ -6,59 +6,22 @@ from functools import partial
 import numkong
 import numpy as np
 
+from fastntk.benchmarks import numpy_methods, peaks
+from fastntk.benchmarks.interleave import interleave
+from fastntk.benchmarks.peaks import together
+from fastntk.benchmarks.single_kernels import CHUNK, count_calls, forward_calls, random_patterns
 from fastntk.kernels import load
-from fastntk.kernels.cpu.forward import make_pattern
-from fastntk.kernels.cpu.layout import aligned, pattern_inputs, pattern_scratch, round_up
-from fastntk.kernels.cpu.paths import chosen_path
-from fastntk.kernels.reference import WEIGHT_STREAM, stream_word
 
-from . import peak
+from .cores import CORES
 from .figures import Figure, speedup
-from .interleave import CORES, interleave
-from .workloads import inputs
-
-CHUNK = 16384  # neurons at a time in a thread, as in the engine
-SEED = 0
-
-
-def together(pool, calls):
-    """Run the calls at once, one a thread, and wait for all."""
-    for future in [pool.submit(call) for call in calls]:
-        future.result()
-
-
-def forward_calls(X, chunks, checked):
-    """One call a thread: patterns of ``chunks`` chunks of neurons, generated, multiplied, packed."""
-    path = chosen_path()
-    kernel = make_pattern(path, checked)
-    packed = pattern_inputs(X, path)
-    given = np.empty((0, X.shape[1]), np.float32)  # no given weights: the virtual ones
-
-    def run(first, scratch, bits):
-        for chunk in range(chunks):
-            start = first + chunk * CHUNK
-            kernel(packed, given, SEED, stream_word(WEIGHT_STREAM, 0), start, CHUNK, scratch, bits)
-
-    rows = round_up(len(X), path.forward_rows)
-    return [
-        partial(
-            run,
-            thread * chunks * CHUNK,
-            pattern_scratch(X.shape[1], path),
-            aligned((rows, CHUNK // 8), np.uint8, fill=0),
-        )
-        for thread in range(CORES)
-    ]
+from .operations import inputs
 
 
 def _forward_against_peak(n, d, chunks, at_least, limit, quick):
     if quick:
         n, chunks = 40, 1
-    path = chosen_path()
-    steps = 10_000 if quick else 100_000_000
-    values = [np.full((peak.CHAINS + 2, path.lanes), 0.5, np.float32) for _ in range(CORES)]
-    peak_calls = [partial(peak.make_peak(path.lanes), steps, one) for one in values]
-    pattern_calls = forward_calls(inputs(n, d), chunks, checked=True)
+    peak_calls, peak_operations = peaks.multiply_add_calls(CORES, 10_000 if quick else 100_000_000)
+    pattern_calls = forward_calls(inputs(n, d), chunks, CORES)
     with ThreadPoolExecutor(CORES) as pool:
         calls = {
             "forward": partial(together, pool, pattern_calls),
@@ -67,7 +30,7 @@ def _forward_against_peak(n, d, chunks, at_least, limit, quick):
         seconds = interleave(calls, rounds=1 if quick else 7)
     rates = {
         "forward": 2 * n * d * chunks * CHUNK * CORES / min(seconds["forward"]),
-        "peak": peak.operations(path.lanes, steps) * CORES / min(seconds["peak"]),
+        "peak": peak_operations / min(seconds["peak"]),
     }
     return Figure(
         case=f"forward to bits alone, n={n}, d={d} ({rates['forward'] / 1e9:.0f} GFLOP/s)",
@@ -96,7 +59,7 @@ def _certification(n, d, chunks, quick):
     X = inputs(n, d)
     with ThreadPoolExecutor(CORES) as pool:
         calls = {
-            name: partial(together, pool, forward_calls(X, chunks, checked))
+            name: partial(together, pool, forward_calls(X, chunks, CORES, checked))
             for name, checked in (("exact", True), ("unchecked", False))
         }
         seconds = interleave(calls, rounds=1 if quick else 9)
@@ -119,36 +82,26 @@ def certification_large_inputs(quick=False):
     return _certification(1000, 784, 2, quick)
 
 
+def _repeated(call, times):
+    for _ in range(times):
+        call()
+
+
 def coactivation(quick=False):
     # 65536 neurons a call: of 2^14 to 2^18 the number at which NumKong counts fastest.
     n, chunks, repeats = (80, 2, 1) if quick else (1797, 4, 8)
-    kernels, rng = load(), np.random.default_rng(0)
-    kernel = kernels.coactivation
-    patterns = [aligned(kernels.bits_shape(n, CHUNK), np.uint8, fill=0) for _ in range(chunks)]
-    for bits in patterns:
-        bits[:n] = rng.integers(0, 256, (n, CHUNK // 8), np.uint8)
-    counts = [aligned(kernels.counts_shape(n, n), np.int32, fill=0) for _ in range(CORES)]
-
-    def count(thread):
-        for _ in range(repeats):
-            counts[thread][:] = 0
-            for bits in patterns[thread::CORES]:
-                kernel(bits, bits, CHUNK, True, counts[thread])
-
+    kernels = load()
+    patterns = random_patterns(kernels, n, chunks)
+    calls, counts = count_calls(kernels, kernels.coactivation, n, patterns, CORES, repeats)
     joined = np.ascontiguousarray(np.concatenate([bits[:n] for bits in patterns], axis=1))
     gram = numkong.zeros((n, n), dtype="uint32")
-    middle = round(n * (1 - 0.5**0.5))  # the rows above and below fill equal halves of the triangle
-
-    def numkong_rows(start, stop):
-        for _ in range(repeats):
-            numkong.dots_symmetric(joined, dtype="uint1", out=gram, start_row=start, end_row=stop)
-
+    numkong_calls = [
+        partial(_repeated, call, repeats) for call in numpy_methods.count_calls(joined, gram, CORES)
+    ]
     with ThreadPoolExecutor(CORES) as pool:
         calls = {
-            "fastntk": partial(together, pool, [partial(count, thread) for thread in range(CORES)]),
-            "numkong": partial(
-                together, pool, [partial(numkong_rows, 0, middle), partial(numkong_rows, middle, n)]
-            ),
+            "fastntk": partial(together, pool, calls),
+            "numkong": partial(together, pool, numkong_calls),
         }
         seconds = interleave(calls, rounds=1 if quick else 9)
     if not np.array_equal(np.triu(sum(counts)[:n, :n]), np.triu(np.asarray(gram))):

@@ -5,10 +5,12 @@ from time import perf_counter
 
 import numpy as np
 
+from fastntk.benchmarks.interleave import interleave_turns, repeated
+from fastntk.benchmarks.peaks import peak_turn
+
+from .cores import CORES
 from .figures import Figure, speedup
-from .interleave import CORES, interleave_turns, repeated
-from .peak import peak_turn
-from .workloads import KAPPA, STEP_SIZE, fastntk_training, regression
+from .operations import KAPPA, STEP_SIZE, fastntk_training, regression
 
 BLOCKS = (512, 2048, 4096)  # neurons at a time, the fastest of the powers of two; besides all at once
 WARM_UP = 2  # first steps of a run, left out
@@ -200,7 +202,7 @@ def _training_step(n, d, outputs, steps, at_least, limit, quick):
     turns = {"fastntk": fastntk_turn(problem, steps)}
     for name, make in (plain | others).items():
         turns[name] = torch_turn(make, X, y, W, a, -(-steps // 4))
-    turns["peak"] = peak_turn(2 * n * d * width, quick)
+    turns["peak"] = peak_turn(2 * n * d * width, CORES, quick)
     seconds = interleave_turns(turns, rounds)
 
     best = min(plain, key=lambda name: min(seconds[name]))

@@ -3,7 +3,7 @@
 import pytest
 
 from .__main__ import FIGURES
-from .interleave import two_cores
+from .cores import two_cores
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from .interleave import two_cores
-from .workloads import OPERATIONS, operation
+from .cores import two_cores
+from .operations import OPERATIONS, operation
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -5,17 +5,20 @@ from functools import partial
 
 import numpy as np
 
+from fastntk.benchmarks.interleave import interleave, interleave_turns, repeated
+from fastntk.benchmarks.peaks import peak_turn
+
+from .cores import CORES
 from .figures import Figure, speedup
-from .interleave import CORES, interleave, interleave_turns, repeated
-from .peak import peak_turn
-from .workloads import expected_gradient, expected_kernel, expected_loss, inputs, scipy_variance
+from .numpy_jobs import scipy_variance
+from .operations import expected_gradient, expected_kernel, expected_loss, inputs
 
 
 def expected_kernel_against_peak(quick=False):
     n, d, width = (40, 20, 2048) if quick else (500, 20, 100_000)
     turns = {
         "fastntk": repeated(partial(expected_kernel, inputs(n, d), width), 1),
-        "peak": peak_turn(n * (n + 1) // 2 * d * width, quick, np.float64),
+        "peak": peak_turn(n * (n + 1) // 2 * d * width, CORES, quick, np.float64),
     }
     seconds = interleave_turns(turns, rounds=1 if quick else 3)
     return Figure(

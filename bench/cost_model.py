@@ -20,10 +20,10 @@ import time
 import numpy as np
 from scipy.optimize import nnls
 
-from . import hardware
+from . import machine
 from .__main__ import RESULTS
-from .interleave import two_cores
-from .workloads import fastntk_kernel, inputs
+from .cores import two_cores
+from .operations import fastntk_kernel, inputs
 
 FITTED = [(n, d) for n in (100, 400, 1500, 4000, 8000) for d in (16, 64, 256, 784)]
 HELD_OUT = [(250, 32), (1797, 64), (1000, 784), (12_000, 128)]
@@ -89,13 +89,13 @@ def main():
         print(f"{long:12.4g} s  {name}")
     if not quick:
         record = {
-            **hardware.describe(),
+            **machine.describe(),
             "seconds": named,
             "error, percent": errors,
             "held out": [f"n={n}, d={d}" for n, d in HELD_OUT],
             "seconds, extrapolated": asked,
         }
-        path = RESULTS / f"cost-model-{hardware.slug(hardware.processor())}.json"
+        path = RESULTS / f"cost-model-{machine.name()}.json"
         path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         print(f"written: {path}")
     return 0

@@ -5,11 +5,12 @@ from functools import partial
 import numpy as np
 
 import fastntk as fn
+from fastntk.benchmarks.interleave import interleave_turns, repeated
+from fastntk.benchmarks.peaks import peak_turn
 
+from .cores import CORES
 from .figures import Figure
-from .interleave import CORES, interleave_turns, repeated
-from .peak import peak_turn
-from .workloads import inputs
+from .operations import inputs
 
 BLOCKS = (512, 2048, 8192)  # neurons at a time
 
@@ -70,7 +71,7 @@ def _gradient_product(product, n, d, at_least, quick):
     check_same(ours, peers)
 
     turns = {name: repeated(call, times) for name, call in ({"fastntk": ours} | peers).items()}
-    turns["peak"] = peak_turn(2 * n * d * width, quick)
+    turns["peak"] = peak_turn(2 * n * d * width, CORES, quick)
     seconds = interleave_turns(turns, rounds)
 
     best = min(peers, key=lambda name: min(seconds[name]))

@@ -5,12 +5,12 @@ import time
 from pathlib import Path
 from statistics import median
 
+from fastntk.benchmarks.interleave import interleave_turns
 from fastntk.engine.checkpoint import Checkpoint
 
 from .figures import Figure
-from .interleave import interleave_turns
+from .operations import fastntk_kernel, inputs
 from .processes import child
-from .workloads import fastntk_kernel, inputs
 
 LIMIT = 10**9  # bytes
 

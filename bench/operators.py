@@ -5,10 +5,11 @@ from time import perf_counter
 import numpy as np
 
 import fastntk as fn
+from fastntk.benchmarks.interleave import interleave_turns
 
+from .cores import CORES
 from .figures import Figure, speedup
-from .interleave import CORES, interleave_turns
-from .workloads import inputs
+from .operations import inputs
 
 
 def product_against_forming(quick=False):

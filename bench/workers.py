@@ -4,9 +4,11 @@ import logging
 
 import distributed
 
+from fastntk.benchmarks.interleave import interleave
+
+from .cores import CORES
 from .figures import Figure, speedup
-from .interleave import CORES, interleave
-from .workloads import fastntk_kernel, inputs
+from .operations import fastntk_kernel, inputs
 
 ROUNDS = 3
 

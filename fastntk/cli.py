@@ -11,7 +11,7 @@ import sys
 import traceback
 
 from . import _version
-from .commands import info, ntk, study, train
+from .commands import bench, info, ntk, study, train
 from .commands.terminal import INTERRUPTED, EndedEarly, InputError, complain, handlers_kept
 from .datafiles import INSTALL_HINT
 
@@ -66,6 +66,6 @@ def _parser():
     )
     parser.add_argument("--version", action="version", version=f"fastntk {_version.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (study, train, ntk, info):
+    for command in (study, train, ntk, bench, info):
         command.add_to(commands)
     return parser

@@ -1,27 +1,8 @@
 """Interleaved timing: what disturbs the machine disturbs both sides."""
 
-import os
-from contextlib import contextmanager
 from time import perf_counter, sleep
 
-from threadpoolctl import threadpool_limits
-
-CORES = 2  # every figure is stated for two cores
 PAUSE = 0.1  # seconds after which the idle threads of PyTorch and OpenBLAS no longer spin
-
-
-@contextmanager
-def two_cores():
-    """This process, its threads and BLAS on two of the cores it may use."""
-    allowed = os.sched_getaffinity(0)
-    if len(allowed) < CORES:
-        raise SystemExit(f"the figures are stated for {CORES} cores; this process may use {len(allowed)}")
-    os.sched_setaffinity(0, sorted(allowed)[:CORES])
-    try:
-        with threadpool_limits(CORES):
-            yield
-    finally:
-        os.sched_setaffinity(0, allowed)
 
 
 def interleave(operations, rounds):
@@ -32,7 +13,7 @@ def interleave(operations, rounds):
     """
     for call in operations.values():
         call()
-    seconds = {name: [] for name in operations}
+    seconds: dict[str, list[float]] = {name: [] for name in operations}
     order = list(operations)
     for _ in range(rounds):
         for name in order:
@@ -49,7 +30,7 @@ def interleave_turns(turns, rounds):
     A turn measures what comes in numbers, such as the steps of a training run, and leaves out what comes
     first: compilation, copies, a cache that another left behind.
     """
-    seconds = {name: [] for name in turns}
+    seconds: dict[str, list[float]] = {name: [] for name in turns}
     order = list(turns)
     for _ in range(rounds):
         for name in order:

@@ -1,15 +1,16 @@
-"""The calls that are timed, and the same jobs in plain NumPy."""
+"""What is followed over time (bench_operations.py) and from commit to commit (compare.py).
+
+Of this package only what is public, so that other commits can run it.
+"""
 
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
 
 import fastntk as fn
 from fastntk import smoothing
 
-BLOCK = 8192  # neurons at a time in the NumPy versions: the fastest of the powers of two
 KAPPA = 0.2  # of the mask in training
 STEP_SIZE = 0.005  # a stable one for the sizes here
 
@@ -23,32 +24,6 @@ def fastntk_kernel(X, width, layers="hidden", **options):
     """The package's answer; the weights are virtual, so they are generated inside."""
     network = fn.Network(width=width, dim=X.shape[1], seed=0)
     return fn.ntk(X, network=network, layers=layers, **options)
-
-
-def numpy_hidden(X, width):
-    """The hidden-layer NTK as one writes it in NumPy when the weights do not fit in memory."""
-    rng = np.random.default_rng(0)
-    counts = np.zeros((len(X), len(X)), np.float32)
-    for start in range(0, width, BLOCK):
-        W = rng.standard_normal((min(BLOCK, width - start), X.shape[1]), dtype=np.float32)
-        P = (X @ W.T > 0).astype(np.float32)
-        counts += P @ P.T
-    return (X @ X.T) * counts / width
-
-
-def numpy_both(X, width):
-    """The same for both layers, in float32."""
-    rng = np.random.default_rng(0)
-    counts = np.zeros((len(X), len(X)), np.float32)
-    products = np.zeros_like(counts)
-    for start in range(0, width, BLOCK):
-        W = rng.standard_normal((min(BLOCK, width - start), X.shape[1]), dtype=np.float32)
-        H = X @ W.T
-        P = (H > 0).astype(np.float32)
-        np.maximum(H, 0, out=H)
-        counts += P @ P.T
-        products += H @ H.T
-    return ((X @ X.T) * counts + products) / width
 
 
 class Regression(NamedTuple):
@@ -117,43 +92,13 @@ def expected_loss(X, width):
     return fn.expected_loss(X, X[:, 0], network=network, mask=fn.GaussianMask(KAPPA))
 
 
-def scipy_variance(X, width):
-    """The variance of the output over masks as one writes it with SciPy: a row at a time, pairs r < s."""
-    network = fn.Network(width=width, dim=X.shape[1])
-    W, a = network.weights().astype(float), network.output_weights().astype(float)
-    pair = np.triu_indices(width, 1)
-    variances = []
-    for x in X.astype(float):
-        mean, masked = W @ x, KAPPA * W * x
-        spread = np.linalg.norm(masked, axis=1)
-        t1, t2 = (mean / spread)[pair[0]], (mean / spread)[pair[1]]
-        rho = (masked @ masked.T)[pair] / (spread[pair[0]] * spread[pair[1]])
-        root = np.sqrt(1 - rho**2)
-        density1, density2 = (np.exp(-(t**2) / 2) / np.sqrt(2 * np.pi) for t in (t1, t2))
-        gap1, gap2 = (t2 - rho * t1) / root, (t1 - rho * t2) / root
-        T = special.owens_t(t1, gap1 / t1) + special.owens_t(t2, gap2 / t2)
-        both = (special.ndtr(t1) + special.ndtr(t2)) / 2 - T - (t1 * t2 < 0) / 2
-        crossed = t1 * density2 * special.ndtr(gap2) + t2 * density1 * special.ndtr(gap1)
-        joint = np.exp(-(t1**2 - 2 * rho * t1 * t2 + t2**2) / (2 * root**2)) * root / (2 * np.pi)
-        product = (t1 * t2 + rho) * both + crossed + joint
-        t = mean / spread
-        active, density = special.ndtr(t), np.exp(-(t**2) / 2) / np.sqrt(2 * np.pi)
-        relu = t * active + density
-        terms = a * spread
-        covariance = (product - relu[pair[0]] * relu[pair[1]]) * terms[pair[0]] * terms[pair[1]]
-        own = (t**2 + 1) * active + t * density - relu**2
-        variances.append((2 * covariance.sum() + (own * terms**2).sum()) / width)
-    return np.array(variances)
-
-
 def expected_gradient(X, width):
     """All pairs of neurons for every row, with their derivatives."""
     network = fn.Network(width=width, dim=X.shape[1])
     return smoothing.expected_gradient(X, X[:, 0], network=network, mask=fn.GaussianMask(KAPPA))
 
 
-# What is followed over time (bench_operations.py) and from commit to commit (compare.py): name to
-# (call, rows, features, width), each some tenths of a second on two cores.
+# Name to (call, rows, features, width), each some tenths of a second on two cores.
 OPERATIONS = {
     "hidden, d=64": (fastntk_kernel, 1797, 64, 131_072),
     "hidden, d=784": (fastntk_kernel, 1000, 784, 65_536),

@@ -2,13 +2,11 @@
 
 import platform
 import re
-import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("fastntk", "numpy", "scipy", "numba", "llvmlite", "numkong", "torch")
+PACKAGES = ("fastntk", "numpy", "scipy", "numba", "llvmlite")
 EXTENSIONS = {"avx512f": "AVX-512", "amx_tile": "AMX", "avx2": "AVX2", "asimd": "NEON"}
 
 
@@ -22,7 +20,7 @@ def processor():
     name = entry.get("model name", platform.machine())
     if "cpu family" in entry and not re.search(r"\d{4}", name):  # a virtual machine that hides the model
         name += f" family {entry['cpu family']} model {entry['model']}"
-    flags = set(entry.get("flags", entry.get("Features", "")).split())
+    flags = set((entry.get("flags") or entry.get("Features") or "").split())
     return ", ".join([name, *(label for flag, label in EXTENSIONS.items() if flag in flags)])
 
 
@@ -38,22 +36,12 @@ def _version(package):
         return None
 
 
-def _commit():
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    return done.stdout.strip() or None
-
-
-def describe():
-    """What a result needs to be read later: machine, versions, commit, date."""
+def describe(*more):
+    """What a result needs to be read later: machine, versions (of the packages ``more`` too), date."""
     return {
         "hardware": processor(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "packages": {package: _version(package) for package in PACKAGES},
-        "commit": _commit(),
+        "packages": {package: _version(package) for package in (*PACKAGES, *more)},
         "date": datetime.now(UTC).date().isoformat(),
     }

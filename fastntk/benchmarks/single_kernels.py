@@ -1,0 +1,59 @@
+"""Single compiled kernels as calls, one for each thread, with nothing of the engine around them."""
+
+from functools import partial
+
+import numpy as np
+
+from ..kernels.cpu.forward import make_pattern
+from ..kernels.cpu.layout import aligned, pattern_inputs, pattern_scratch, round_up
+from ..kernels.cpu.paths import chosen_path
+from ..kernels.reference import WEIGHT_STREAM, stream_word
+
+CHUNK = 16384  # neurons at a time in a thread, as in the engine
+SEED = 0
+
+
+def forward_calls(X, chunks, cores, checked=True):
+    """Patterns of ``chunks`` chunks of neurons a thread: generated, multiplied, packed."""
+    path = chosen_path()
+    kernel = make_pattern(path, checked)
+    packed = pattern_inputs(X, path)
+    given = np.empty((0, X.shape[1]), np.float32)  # no given weights: the virtual ones
+
+    def run(first, scratch, bits):
+        for chunk in range(chunks):
+            start = first + chunk * CHUNK
+            kernel(packed, given, SEED, stream_word(WEIGHT_STREAM, 0), start, CHUNK, scratch, bits)
+
+    rows = round_up(len(X), path.forward_rows)
+    return [
+        partial(
+            run,
+            thread * chunks * CHUNK,
+            pattern_scratch(X.shape[1], path),
+            aligned((rows, CHUNK // 8), np.uint8, fill=0),
+        )
+        for thread in range(cores)
+    ]
+
+
+def random_patterns(kernels, n, chunks):
+    """``chunks`` chunks of random bits, as a kernel takes them."""
+    rng = np.random.default_rng(0)
+    patterns = [aligned(kernels.bits_shape(n, CHUNK), np.uint8, fill=0) for _ in range(chunks)]
+    for bits in patterns:
+        bits[:n] = rng.integers(0, 256, (n, CHUNK // 8), np.uint8)
+    return patterns
+
+
+def count_calls(kernels, coactivation, n, patterns, cores, repeats):
+    """(calls that count the patterns, one a thread; the counts (n, n) int32 of each, upper triangle)."""
+    counts = [aligned(kernels.counts_shape(n, n), np.int32, fill=0) for _ in range(cores)]
+
+    def count(thread):
+        for _ in range(repeats):
+            counts[thread][:] = 0
+            for bits in patterns[thread::cores]:
+                coactivation(bits, bits, CHUNK, True, counts[thread])
+
+    return [partial(count, thread) for thread in range(cores)], counts
