@@ -12,7 +12,6 @@ DEVICES = {
     "forward": ("forward", 0),
     "reverse": ("reverse", 0),
     "shuffled": ("shuffled", 1),
-    "shuffled again": ("shuffled", 2),
 }
 
 

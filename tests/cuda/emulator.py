@@ -3,8 +3,8 @@
 A source of ``kernels/cuda/`` is compiled by g++ as it stands, but for ``ptx.cuh`` and the declaration of
 dynamic shared memory; ``shim/fibers.h`` says how its threads run and what is an error here though a GPU
 might let it pass.  Arrays are NumPy arrays that end at a page which faults when it is touched; what lies
-before them, and all that nobody has written yet, is 0xA5.  A kernel that faults, hangs or breaks a rule
-ends in :class:`EmulationError`, which names the block and the thread.
+before them, and all that nobody has written yet, is 0xA5.  A kernel that faults, never ends its waiting or
+breaks a rule ends in :class:`EmulationError`, which names the block and the thread; the process goes on.
 """
 
 import ctypes
@@ -26,7 +26,7 @@ from fastntk.kernels.cuda.device import extent, require_contiguous
 
 SHIM = Path(__file__).parent / "shim"
 POISON = 0xA5
-GUARD = 1 << 20  # bytes of addresses before and after an array
+GUARD = 1 << 24  # bytes of addresses before and after an array
 ORDERS = ("forward", "reverse", "shuffled")
 FLAGS = (
     "-O2", "-march=native", "-std=c++20", "-ffp-contract=off", "-fno-strict-aliasing", "-fPIC", "-shared",
@@ -193,7 +193,7 @@ def _whole(nbytes, multiple):
 def _guarded_pages(nbytes):
     """Poisoned pages for ``nbytes``, between two stretches of addresses that fault."""
     size = _whole(nbytes, mmap.PAGESIZE)
-    memory = mmap.mmap(-1, size + 2 * GUARD)
+    memory = mmap.mmap(-1, size + 2 * GUARD, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     body = np.frombuffer(memory, np.uint8, size, GUARD)
     body[:] = POISON
     protect = ctypes.CDLL(None, use_errno=True).mprotect

@@ -44,11 +44,12 @@ extern "C" __global__ void outside_of_dynamic(int* to, int at) {
     room[threadIdx.x + at] = 1;
     to[threadIdx.x] = room[threadIdx.x];
 }
-extern "C" __global__ void deep(int* to, int depth) {
-    int local[8192];
-    for (int i = 0; i < depth; i++) reinterpret_cast<volatile int*>(local)[i] = i;
-    to[threadIdx.x] = reinterpret_cast<volatile int*>(local)[depth - 1];
+__device__ int descend(int depth) {
+    volatile int kept[32];
+    kept[depth % 32] = depth;
+    return depth ? descend(depth - 1) + kept[depth % 32] : 0;
 }
+extern "C" __global__ void deep(int* to, int depth) { to[threadIdx.x] = descend(depth); }
 extern "C" __global__ void copied(const int* from, int* to, int waits) {
     extern __shared__ __align__(16) int room[];
     if (threadIdx.x < 16) copy_async_16(room + 4 * threadIdx.x, from + 4 * threadIdx.x);
@@ -145,9 +146,10 @@ def test_misaligned_vectors(device):
 
 
 @pytest.mark.parametrize("kernel", ["outside_of_static", "outside_of_dynamic"])
-def test_outside_of_shared_memory(device, kernel):
+@pytest.mark.parametrize("at", [1, -5000])
+def test_outside_of_shared_memory(device, kernel, at):
     with pytest.raises(EmulationError, match=r"outside of an array|not the kernel's"):
-        run(device, kernel, 1, shared=256)
+        run(device, kernel, at, shared=256)
 
 
 def test_rows_that_share_banks(device):
@@ -158,7 +160,8 @@ def test_rows_that_share_banks(device):
 
 
 def test_too_deep_a_stack(device):
-    with pytest.raises(EmulationError, match=r"outside of an array|not the kernel's"):
+    np.testing.assert_array_equal(run(device, "deep", 100), 5050)
+    with pytest.raises(EmulationError, match="not the kernel's"):
         run(device, "deep", 20_000)
 
 

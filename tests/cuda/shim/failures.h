@@ -8,6 +8,7 @@
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
+#include <sys/mman.h>
 
 struct dim3 {
     unsigned x = 1, y = 1, z = 1;
@@ -19,6 +20,22 @@ struct Failure {  // as emulator.py declares it
     uint64_t address;
     dim3 block, thread;
     char message[400];
+};
+
+// Whole pages, before and after which there are addresses that fault.
+class GuardedMemory {
+    static constexpr size_t PAGE = 4096, GUARD = 1 << 20;
+    size_t size;
+    char* memory;
+
+public:
+    explicit GuardedMemory(size_t bytes) : size((bytes + PAGE - 1) / PAGE * PAGE) {
+        memory = (char*)mmap(nullptr, size + 2 * GUARD, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (size) mprotect(memory + GUARD, size, PROT_READ | PROT_WRITE);
+    }
+    GuardedMemory(const GuardedMemory&) = delete;
+    ~GuardedMemory() { munmap(memory, size + 2 * GUARD); }
+    char* end() const { return memory + GUARD + size; }
 };
 
 inline dim3 thread, block;  // that run

@@ -10,10 +10,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <numeric>
 #include <source_location>
-#include <sys/mman.h>
 #include <vector>
 #include "failures.h"
 
@@ -24,7 +24,7 @@ extern "C" char __stop_cuda_shared[] __attribute__((weak, visibility("hidden")))
 namespace cuda_cpu {
 
 constexpr unsigned WARP = 32;
-constexpr size_t PAGE = 4096, STACK = 64 * 1024;
+constexpr size_t STACK = 64 * 1024;
 constexpr int POISON = 0xA5;
 enum Order : int { FORWARD, REVERSE, SHUFFLED };
 
@@ -118,18 +118,14 @@ inline void start() {
     fail(0, "a thread that has ended was resumed");
 }
 
-inline char* stack_of(unsigned fiber) {  // each ends at a page that faults
-    static std::vector<char*> stacks;
-    while (stacks.size() <= fiber) {
-        void* memory = mmap(nullptr, PAGE + STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        mprotect(memory, PAGE, PROT_NONE);
-        stacks.push_back((char*)memory + PAGE);
-    }
-    return stacks[fiber];
+inline char* stack_end(unsigned fiber) {
+    static std::deque<GuardedMemory> stacks;
+    while (stacks.size() <= fiber) stacks.emplace_back(STACK);
+    return stacks[fiber].end();
 }
 
 inline void prepare(unsigned number) {
-    void** top = (void**)(stack_of(number) + STACK);
+    void** top = (void**)stack_end(number);
     top[-2] = (void*)start;  // where the first switch returns to, with the stack aligned as a call has it
     fibers[number] = {top - 8, false, nullptr, 0, 0, {{}}};
 }
@@ -251,20 +247,6 @@ inline void poison_shared(size_t bytes) {
     if (__start_cuda_shared) memset(__start_cuda_shared, POISON, __stop_cuda_shared - __start_cuda_shared);
 }
 
-// Dynamic shared memory ends at a page that faults.
-class DynamicShared {
-    size_t size;
-    char* memory;
-
-public:
-    explicit DynamicShared(size_t bytes) : size((bytes + PAGE - 1) / PAGE * PAGE + PAGE) {
-        memory = (char*)mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        mprotect(memory + size - PAGE, PAGE, PROT_NONE);
-        dynamic_shared_memory = memory + size - PAGE - bytes;
-    }
-    ~DynamicShared() { munmap(memory, size); }
-};
-
 // 0 where every block came to its end, else 1 and what happened in `what_failed`.
 inline int launch(const Settings& settings, Failure* what_failed, std::function<void()> body) {
     const unsigned *g = settings.grid, *b = settings.block;
@@ -273,7 +255,8 @@ inline int launch(const Settings& settings, Failure* what_failed, std::function<
     block_size = {b[0], b[1], b[2]};
     kernel = body;
     random_state = settings.seed;
-    DynamicShared shared(settings.shared_bytes);
+    GuardedMemory shared(settings.shared_bytes);
+    dynamic_shared_memory = shared.end() - settings.shared_bytes;
     SignalsCaught caught;
     if (sigsetjmp(recovery, 1)) return 1;
     block = thread = {0, 0, 0};
