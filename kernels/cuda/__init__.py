@@ -12,6 +12,7 @@
     coactivation.py counts of neurons active on two samples
     sums.py        float sums in the order of the CPU's
     gradient.py    gradients of the neurons and tangents of the samples
+    step.py        a training step: weights updated, and run forward with their outputs
 
 Importing this package needs neither CuPy nor a GPU: :func:`device.why_unavailable` says what is missing.
 """

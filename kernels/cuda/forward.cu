@@ -40,17 +40,44 @@ __device__ __forceinline__ void spread(float4 low, float4 high, float (&values)[
 // The samples of a thread within the tile: two runs of four.
 __device__ __forceinline__ int row_of(int thread, int i) { return 4 * thread + i % 4 + i / 4 * (TILE / 2); }
 
+// partial (outputs, rows) = sum_r a[c, r] relu(h_ri) over the tile, of a (outputs, neurons): chains over
+// the eight neurons of a thread, then over the sixteen threads.  NaN stays NaN.
+__device__ __forceinline__ void write_outputs(Slabs& slabs, const float (&sums)[EACH][EACH], const float* a,
+                                              int outputs, int neurons, int rows, float* partial) {
+    float (&by_thread)[16][TILE] = *reinterpret_cast<float (*)[16][TILE]>(&slabs);
+    const int across = threadIdx.x % 16, down = threadIdx.x / 16;
+    for (int c = 0; c < outputs; ++c) {
+        __syncthreads();  // what is in shared memory has been read
+        const float* own = a + static_cast<size_t>(c) * neurons + EACH * across;
+#pragma unroll
+        for (int i = 0; i < EACH; ++i) {
+            float sum = 0.0f;
+#pragma unroll
+            for (int j = 0; j < EACH; ++j)
+                sum = __fmaf_rn(own[j], sums[i][j] < 0.0f ? 0.0f : sums[i][j], sum);
+            by_thread[across][row_of(down, i)] = sum;
+        }
+        __syncthreads();
+        if (threadIdx.x < TILE) {
+            float total = 0.0f;
+            for (int thread = 0; thread < 16; ++thread)
+                total = __fadd_rn(total, by_thread[thread][threadIdx.x]);
+            partial[static_cast<size_t>(c) * rows + threadIdx.x] = total;
+        }
+    }
+}
+
 __device__ __forceinline__ unsigned char& byte_of(unsigned* words, int place) {
     return reinterpret_cast<unsigned char*>(words)[place];
 }
 
 // x (depth, rows), w (depth, neurons).  A line of bits has ``words`` words, of which those of these neurons
 // begin at ``first_word``; undecided (rows, neurons / 32).
-template <bool DEEP>
+template <bool DEEP, class Finish>
 __device__ __forceinline__ void forward_tile(Slabs& slabs, const float* x, const float* w,
                                              const float* row_factors, const float* neuron_factors, int depth,
                                              int rows, int neurons, int words, int first_word, unsigned* bits,
-                                             unsigned* undecided) {
+                                             unsigned* undecided, Finish finish) {
     const int across = threadIdx.x % 16, down = threadIdx.x / 16;
     const int first_row = blockIdx.y * TILE, first_neuron = blockIdx.x * TILE;
     x += first_row;
@@ -128,7 +155,12 @@ __device__ __forceinline__ void forward_tile(Slabs& slabs, const float* x, const
             static_cast<unsigned char>(positive & ~open);
         byte_of(undecided + line * (neurons / 32) + word, across) = static_cast<unsigned char>(open);
     }
+    finish(sums);
 }
+
+struct Nothing {
+    __device__ __forceinline__ void operator()(const float (&)[EACH][EACH]) const {}
+};
 
 // depth is a multiple of SLAB, rows and neurons are multiples of TILE.  Up to DEPTH_BLOCK features:
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
@@ -136,7 +168,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
             int rows, int neurons, int words, int first_word, unsigned* bits, unsigned* undecided) {
     __shared__ Slabs slabs;
     forward_tile<false>(slabs, x, w, row_factors, neuron_factors, depth, rows, neurons, words, first_word,
-                        bits, undecided);
+                        bits, undecided, Nothing{});
 }
 
 // More of them: the sums of the depth blocks take as many registers again.
@@ -146,5 +178,31 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
                  unsigned* undecided) {
     __shared__ Slabs slabs;
     forward_tile<true>(slabs, x, w, row_factors, neuron_factors, depth, rows, neurons, words, first_word,
-                       bits, undecided);
+                       bits, undecided, Nothing{});
+}
+
+// Both of a training step, any depth: and partial (neurons / TILE, outputs, rows), the outputs of each tile
+// of neurons.  a (outputs, all_neurons), of which these begin at first_word.
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
+    forward_step(const float* x, const float* w, const float* row_factors, const float* neuron_factors,
+                 int depth, int rows, int neurons, int words, int first_word, unsigned* bits,
+                 unsigned* undecided, const float* a, int outputs, int all_neurons, float* partial) {
+    __shared__ Slabs slabs;
+    a += 32 * first_word + blockIdx.x * TILE;
+    partial += static_cast<size_t>(blockIdx.x) * outputs * rows + blockIdx.y * TILE;
+    forward_tile<true>(slabs, x, w, row_factors, neuron_factors, depth, rows, neurons, words, first_word,
+                       bits, undecided, [&](const float (&sums)[EACH][EACH]) {
+                           write_outputs(slabs, sums, a, outputs, all_neurons, rows, partial);
+                       });
+}
+
+// totals (outputs, rows) += partial (tiles, outputs, rows) in float64, tile by tile.
+extern "C" __global__ void __launch_bounds__(THREADS)
+    add_outputs(const float* partial, int tiles, int entries, double* totals) {
+    const int place = blockIdx.x * blockDim.x + threadIdx.x;
+    if (place >= entries) return;
+    double total = totals[place];
+    for (size_t tile = 0; tile < tiles; ++tile)
+        total = __dadd_rn(total, static_cast<double>(partial[tile * entries + place]));
+    totals[place] = total;
 }

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ..cpu.batch import prefix_counts
-from ..cpu.layout import DEPTH_BLOCK, prefix_square_sum, relative_bound, round_up, scaled_by_power_of_two
+from ..cpu.layout import DEPTH_BLOCK, prefix_square_sum, relative_bound, scaled_by_power_of_two
+from .layout import WORD_BITS, round_up
 
 TILE = 128  # samples and neurons of a block of forward.cu
 SLAB = 16  # features that it reads at a time
-WORD = 32  # neurons in a word of the pattern
 PANEL_BYTES = 32 << 20  # of weights at a time: about half of the second-level cache
 
 
@@ -27,6 +27,7 @@ class ForwardInputs(NamedTuple):
     rows: object  # (n, d) fp32, as given: what the exact sign is the sign of
     panel: object  # (depth, n rounded up to a tile) fp32, each row scaled by a power of two
     factors: object  # (n rounded up,) fp32
+    exponents: np.ndarray  # (n,) integers, on the host: row = scaled row times 2^exponent
 
 
 class ForwardScratch(NamedTuple):
@@ -46,7 +47,8 @@ def forward_inputs(device, rows):
     panel[:dim, :n] = scaled.T
     factors = np.zeros(panel.shape[1], np.float32)
     factors[:n] = relative_bound(dim, fused=True) * np.sqrt(prefix_square_sum(scaled))
-    return ForwardInputs(device.upload(rows), device.upload(panel), device.upload(factors))
+    exponents = np.frexp(np.abs(rows).max(axis=1))[1] - 1
+    return ForwardInputs(device.upload(rows), device.upload(panel), device.upload(factors), exponents)
 
 
 def forward_scratch(device, n, dim, count):
@@ -58,7 +60,7 @@ def forward_scratch(device, n, dim, count):
         panel=device.empty((depth, neurons), np.float32),
         factors=device.empty(neurons, np.float32),
         prefix_counts=device.upload(padded_prefix_counts(dim, depth)),
-        undecided=device.empty((round_up(n, TILE), neurons // WORD), np.uint32),
+        undecided=device.empty((round_up(n, TILE), neurons // WORD_BITS), np.uint32),
     )
 
 
@@ -77,40 +79,56 @@ def pattern(device, inputs, weights, seed, stream_word, first, count, scratch, b
     ``weights`` is a device array (m, d) fp32, or None where they are the virtual ones of ``seed``.
     ``settled`` (2,) uint64 counts the signs that fp32 left open and, of these, those that float64 did too.
     """
-    dim = inputs.rows.shape[1]
-    depth, lines = inputs.panel.shape
-    words = bits.shape[1]
+    dim, depth = inputs.rows.shape[1], len(inputs.panel)
     kernel = "forward" if depth <= DEPTH_BLOCK else "forward_deep"
-    for start in range(0, WORD * words, scratch.panel.shape[1]):
-        neurons = min(scratch.panel.shape[1], WORD * words - start)
+    for start, neurons in groups(bits, scratch):
         here = min(max(count - start, 0), neurons)
         fill_panel(device, scratch, weights, seed, stream_word, first + start, here, dim, neurons)
-        device.launch(
-            "forward", kernel, (neurons // TILE, lines // TILE), 256,
-            inputs.panel, scratch.panel, inputs.factors, scratch.factors, np.int32(depth), np.int32(lines),
-            np.int32(neurons), np.int32(words), np.int32(start // WORD), bits, scratch.undecided,
-        )  # fmt: skip
-        if weights is None:  # then the panel has them as they are, feature by feature
-            stored, from_neuron, neuron_stride, feature_stride = scratch.panel, 0, 1, neurons
-        else:
-            stored, from_neuron, neuron_stride, feature_stride = weights, first + start, dim, 1
-        device.launch(
-            "settle", "settle", -(-lines * (neurons // WORD) // 256), 256,
-            inputs.rows, stored, np.int64(from_neuron), np.int64(neuron_stride), np.int64(feature_stride),
-            np.int32(dim), np.int32(lines), np.int32(neurons // WORD), np.int32(words),
-            np.int32(start // WORD), bits, scratch.undecided, settled,
-        )  # fmt: skip
+        multiply(device, kernel, inputs, scratch, start, neurons, bits)
+        settle(device, inputs, weights, first + start, scratch, start, neurons, bits, settled)
+
+
+def groups(bits, scratch):
+    """(first, number) of the neurons that are taken at a time, counted from those of the first word."""
+    total, most = WORD_BITS * bits.shape[1], scratch.panel.shape[1]
+    return [(start, min(most, total - start)) for start in range(0, total, most)]
+
+
+def multiply(device, kernel, inputs, scratch, start, neurons, bits, *more):
+    """Bits and undecided ones of the panel at hand, whose first neuron has bit ``start``."""
+    depth, lines = inputs.panel.shape
+    sizes = (depth, lines, neurons, bits.shape[1], start // WORD_BITS)
+    device.launch(
+        "forward", kernel, (neurons // TILE, lines // TILE), 256,
+        inputs.panel, scratch.panel, inputs.factors, scratch.factors, *map(np.int32, sizes),
+        bits, scratch.undecided, *more,
+    )  # fmt: skip
+
+
+def settle(device, inputs, weights, first, scratch, start, neurons, bits, settled):
+    """Exact signs where :func:`multiply` left them open; neuron ``first`` of all has bit ``start``."""
+    dim, lines, words = inputs.rows.shape[1], inputs.panel.shape[1], neurons // WORD_BITS
+    if weights is None:  # then the panel has them as they are, feature by feature
+        stored, places = scratch.panel, (0, 1, neurons)
+    else:
+        stored, places = weights, (first, dim, 1)
+    sizes = (dim, lines, words, bits.shape[1], start // WORD_BITS)
+    device.launch(
+        "settle", "settle", -(-lines * words // 256), 256,
+        inputs.rows, stored, *map(np.int64, places), *map(np.int32, sizes), bits, scratch.undecided, settled,
+    )  # fmt: skip
 
 
 def fill_panel(device, scratch, weights, seed, stream_word, first, count, dim, neurons, scaled=True):
     """Weights of the neurons [first, first + count) as a panel (depth, neurons), zeros beyond.
 
-    Given ones are scaled by powers of two for the forward pass, unless ``scaled`` is False.
+    Given ones are scaled by powers of two for the forward pass, unless ``scaled`` is False: then they are as
+    they are, and nothing of the bound is lost as long as their squares do not overflow.
     """
     depth = scratch.panel.shape[0]
     sizes = (np.int32(count), np.int32(dim), np.int32(depth), np.int32(neurons))
     outputs = (scratch.prefix_counts, scratch.panel, scratch.factors)
-    grid, block = neurons // WORD, (WORD, 8)
+    grid, block = neurons // WORD_BITS, (WORD_BITS, 8)
     if weights is None:
         keys = (np.uint64(seed), np.uint32(stream_word), np.uint64(first))
         device.launch("panels", "random_panel", grid, block, *keys, *sizes, *outputs)

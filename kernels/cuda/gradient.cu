@@ -110,6 +110,20 @@ __device__ __forceinline__ void add_samples(Slabs& slabs, const Problem& p, doub
     }
 }
 
+// Calls visit(sum, neuron, feature) for the entries of this thread that are inside of (count, dim).
+template <class Visit>
+__device__ __forceinline__ void for_each_entry(const double (&totals)[DOWN][ACROSS], int count, int dim,
+                                               Visit visit) {
+    const int first_neuron = blockIdx.y * NEURONS + DOWN * (threadIdx.x / 16);
+    const int first_feature = blockIdx.x * FEATURES + ACROSS * (threadIdx.x % 16);
+#pragma unroll
+    for (int i = 0; i < DOWN; ++i)
+#pragma unroll
+        for (int j = 0; j < ACROSS; ++j)
+            if (first_neuron + i < count && first_feature + j < dim)
+                visit(totals[i][j], static_cast<size_t>(first_neuron + i), first_feature + j);
+}
+
 // out (count, dim) = sums[r, k] column_scale[k] neuron_factors[r], rounded once to fp32; ``largest``
 // becomes the bits of the largest magnitude written, above those of infinity for NaN.
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
@@ -121,20 +135,30 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
     const Problem p = {bits, words, first_word, a, u, rows, outputs, neurons, samples, features};
     double totals[DOWN][ACROSS] = {};
     add_samples(slabs, p, totals);
-    const int first_neuron = blockIdx.y * NEURONS + DOWN * (threadIdx.x / 16);
-    const int first_feature = blockIdx.x * FEATURES + ACROSS * (threadIdx.x % 16);
     unsigned magnitude = 0;
-#pragma unroll
-    for (int i = 0; i < DOWN; ++i)
-#pragma unroll
-        for (int j = 0; j < ACROSS; ++j) {
-            const int neuron = first_neuron + i, feature = first_feature + j;
-            if (neuron < count && feature < dim) {
-                const double scaled = __dmul_rn(totals[i][j], column_scale[feature]);
-                const float value = __double2float_rn(__dmul_rn(scaled, neuron_factors[neuron]));
-                out[static_cast<size_t>(neuron) * dim + feature] = value;
-                magnitude = max(magnitude, __float_as_uint(fabsf(value)));
-            }
-        }
+    for_each_entry(totals, count, dim, [&](double total, size_t neuron, int feature) {
+        const double scaled = __dmul_rn(total, column_scale[feature]);
+        const float value = __double2float_rn(__dmul_rn(scaled, neuron_factors[neuron]));
+        out[neuron * dim + feature] = value;
+        magnitude = max(magnitude, __float_as_uint(fabsf(value)));
+    });
     if (magnitude != 0) atomicMax(largest, magnitude);
+}
+
+// A step of gradient descent: weights[first_neuron + r, k] += factor column_scale[k] sums[r, k], rounded
+// once more.
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
+    update(const unsigned* bits, int words, int first_word, const float* a, const float* u, const float* rows,
+           int outputs, int neurons, int samples, int features, const double* column_scale, double factor,
+           long long first_neuron, int count, int dim, float* weights) {
+    __shared__ Slabs slabs;
+    const Problem p = {bits, words, first_word, a, u, rows, outputs, neurons, samples, features};
+    double totals[DOWN][ACROSS] = {};
+    add_samples(slabs, p, totals);
+    weights += first_neuron * dim;
+    for_each_entry(totals, count, dim, [&](double total, size_t neuron, int feature) {
+        float& weight = weights[neuron * dim + feature];
+        const double step = __dmul_rn(__dmul_rn(total, column_scale[feature]), factor);
+        weight = __double2float_rn(__dadd_rn(weight, step));
+    });
 }

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..cpu.layout import round_up
+from .layout import round_up
 from .sums import THREADS
 from .sums import TILE as PRODUCT_TILE
 

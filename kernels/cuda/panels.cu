@@ -4,9 +4,9 @@
 // is read by every tile of samples.  (A weight takes about as many instructions as 25 multiply-adds; made
 // inside each tile of 128 samples it would cost a fifth of the tile.)
 //
-// Beside a panel go the neurons' halves of the bound on fp32 errors, sqrt(S_w), S_w = sum_k prefix_counts[k]
-// w_k^2 (kernels/cpu/layout.py has the derivation).  A half is 0 for a neuron that is zero or past ``count``:
-// its bits are 0 without a look.
+// Beside a panel go the neurons' halves of the bound on fp32 errors, sqrt(S_w), S_w = sum_k
+// prefix_counts[k] w_k^2 (kernels/cpu/layout.py has the derivation).  A half is 0 for a neuron that is zero
+// or past ``count``: its bits are 0 without a look.
 //
 // A block takes 32 neurons, thread (x, y) every eighth feature (or four of them) of neuron x.
 #include "random.cuh"
@@ -77,8 +77,12 @@ __device__ __forceinline__ void for_each_feature(Tile& tile, const float* weight
     }
 }
 
+// Added to S_w of weights that are not scaled: whatever falls below 2^-126 anywhere is far below its root.
+constexpr float SMALLEST_SQUARE = 0x1p-110f;
+
 // Given weights, ``count`` of them from weights[first_neuron] (dim) on.  With ``scaled`` each neuron is
-// multiplied by the power of two that brings its largest entry into [1, 2), which leaves its signs alone.
+// multiplied by the power of two that brings its largest entry into [1, 2), which leaves its signs
+// alone.
 extern "C" __global__ void __launch_bounds__(NEURONS* SHARE)
     given_panel(const float* weights, long long first_neuron, int scaled, int count, int dim, int depth,
                 int neurons, const float* prefix_counts, float* panel, float* factors) {
@@ -102,5 +106,5 @@ extern "C" __global__ void __launch_bounds__(NEURONS* SHARE)
         panel[static_cast<size_t>(feature) * neurons + neuron] = entry;
         square = __fmaf_rn(__fmul_rn(prefix_counts[feature], entry), entry, square);
     });
-    finish_factor(shares, square, factors);
+    finish_factor(shares, scaled || neuron >= count ? square : __fadd_rn(square, SMALLEST_SQUARE), factors);
 }

@@ -7,7 +7,7 @@ float64; neurons and samples are multiples of ``TILE``, and what lies beyond the
 
 import numpy as np
 
-from ..cpu.layout import round_up
+from .layout import round_up
 
 TILE = 64  # rows and columns of a block of product.cu
 THREADS = 256

@@ -6,7 +6,8 @@ from hypothesis import HealthCheck, given, settings
 
 from fastntk.kernels import reference
 from fastntk.kernels.cpu.layout import prefix_square_sum, scaled_by_power_of_two
-from fastntk.kernels.cuda import forward
+from fastntk.kernels.cuda import forward, layout
+from fastntk.kernels.cuda.coactivation import coactivation
 
 from ..adversarial import orthogonal_to, problems
 
@@ -64,6 +65,20 @@ def test_groups_and_words_to_spare(device):
         np.testing.assert_array_equal(bits, expected)
         bits, _ = pattern(device, X, np.concatenate([W[:70], W]), first=70, words=24, group=group)
         np.testing.assert_array_equal(bits, expected)
+
+
+def test_patterns_are_what_is_counted(device):
+    """From the seed to the counts, in the layout that both kernels share."""
+    X = np.random.default_rng(1).standard_normal((6, 4)).astype(np.float32)
+    inputs, scratch = forward.forward_inputs(device, X), forward.forward_scratch(device, 6, 4, 512)
+    bits = device.zeros(layout.pattern_shape(6, 1100), np.uint32)
+    counts = device.zeros(layout.counts_shape(6, 6), np.int32)
+    settled = device.zeros(2, np.uint64)
+    forward.pattern(device, inputs, None, 3, WEIGHT_WORD, 20, 1100, scratch, bits, settled)
+    coactivation(device, bits, bits, bits.shape[1], True, counts)
+    P = reference.pattern(X, reference.normals(3, np.arange(20, 1120), 4, 0))
+    expected = np.triu(reference.coactivation(P, P))
+    np.testing.assert_array_equal(np.triu(device.download(counts)[:6, :6]), expected)
 
 
 @ON_EVERY_DEVICE
