@@ -34,7 +34,9 @@ class Problem(NamedTuple):
         if part.columns is None or (len(self.sides) == 1 and part.columns == part.rows):
             del tiles[1]
         return [
-            PackedInputs(side.masked(self.seed, part.draw, slice(*rows)), load()).prepared(needs)
+            PackedInputs(
+                side.masked(self.seed, part.draw, slice(*rows)), load(), self.neurons.dtype
+            ).prepared(needs)
             for side, rows in tiles
         ]
 
