@@ -23,7 +23,6 @@ class Chunk:
     def __init__(self, kernels, neurons, inputs, stopped=lambda: False):
         self.kernels = kernels
         self.neurons = neurons
-        self.forward = kernels.forward(neurons.dtype)
         self.inputs = inputs
         self.stopped = stopped
         self.first = self.count = 0
@@ -42,7 +41,7 @@ class Chunk:
     def bits(self, k):
         """Pattern bits of input k, (padded rows, bytes) uint8; zero beyond ``count``."""
         if self._scratch is None:
-            self._scratch = self.forward.scratch(self.neurons.dim)
+            self._scratch = self._forward.scratch(self.neurons.dim)
         shape = self.kernels.bits_shape(len(self.inputs[k]), self.count)
         if self._bits[k] is None or self._bits[k].shape != shape:
             self._bits[k] = self.kernels.empty(shape, np.uint8, fill=0)
@@ -54,8 +53,12 @@ class Chunk:
             self._bits_current[k] = True
         return bits
 
+    @property
+    def _forward(self):
+        return self.kernels.forward(self.neurons.dtype)
+
     def _evaluate(self, side, bits):
-        self.forward.pattern(
+        self._forward.pattern(
             side.pattern_inputs,
             self.neurons.kernel_weights,
             np.uint64(self.neurons.seed),
