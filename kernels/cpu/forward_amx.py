@@ -85,23 +85,27 @@ def decide_tiles(
 def add_block_squares(emit, w, steps, squares):
     """Add a block of steps of a panel: squares holds (sums over earlier blocks, S_w but for |w|^2)."""
     zero = emit.constant(f32(LANES), 0.0)
-    for z in range(2):
 
-        def step(k, state, z=z):
-            prefix, total = state
+    def step(k, state):
+        prefixes, totals = state[:2], state[2:]
+        for z in range(2):
+            own = [zero, zero]  # of the even and of the odd features: chains that do not wait for each other
             for pair in range(TILE):
                 both = emit.load(i32(LANES), emit.integer(w) + k * W_STEP_BYTES, z * TILE_BYTES + 64 * pair)
-                for weight in (both << 16, both & -0x10000):
+                for odd, weight in enumerate((both << 16, both & -0x10000)):
                     weight = weight.bitcast(f32(LANES))
-                    prefix = emit.fma(weight, weight, prefix)
-            return [prefix, total + prefix]
+                    own[odd] = emit.fma(weight, weight, own[odd])
+            prefixes[z] = prefixes[z] + (own[0] + own[1])
+            totals[z] = totals[z] + prefixes[z]
+        return [*prefixes, *totals]
 
-        prefix, total = emit.loop(steps, [zero, zero], step)
+    state = emit.loop(steps, [zero] * 4, step)
+    for z in range(2):
         at = 4 * LANES * z
-        before = emit.load(f32(LANES), squares, at) + prefix
+        before = emit.load(f32(LANES), squares, at) + state[z]
         emit.store(before, squares, at)
         earlier = emit.load(f32(LANES), squares, 8 * LANES + at)
-        emit.store(earlier + total * 2.0 + before, squares, 8 * LANES + at)
+        emit.store(earlier + state[2 + z] * 2.0 + before, squares, 8 * LANES + at)
 
 
 @vector_kernel
