@@ -17,7 +17,9 @@ NETWORK = fn.Network(WIDTH, DIM, seed=3, scale=2.0, outputs=2, dtype="bfloat16")
 ROUNDED = reference.round_to_bfloat16(reference.normals(3, np.arange(WIDTH), DIM, reference.WEIGHT_STREAM))
 SIGNS = reference.output_signs(3, np.arange(WIDTH), np.arange(2))
 MASK = fn.GaussianMask(0.3)
-U, V = (np.random.default_rng(seed).standard_normal(shape) for seed, shape in ((1, (40, 2)), (2, (WIDTH, DIM))))
+U, V = (
+    np.random.default_rng(seed).standard_normal(shape) for seed, shape in ((1, (40, 2)), (2, (WIDTH, DIM)))
+)
 
 
 def test_golden_weights():

@@ -62,7 +62,11 @@ CASES = {
     "diagonal, masked": (fn.ntk_diag, [(600, 300)], {"network": DEEP, "mask": MASK}),
     "pattern": (fn.activation_pattern, [(1000, 16)], {"network": NETWORK}),
     "bfloat16": (fn.ntk, [(1000, 300)], {"network": fn.Network(20_000, 300, dtype="bfloat16")}),
-    "bfloat16, few features": (fn.ntk_diag, [(3000, 2)], {"network": fn.Network(20_000, 2, dtype="bfloat16")}),
+    "bfloat16, few features": (
+        fn.ntk_diag,
+        [(3000, 2)],
+        {"network": fn.Network(20_000, 2, dtype="bfloat16")},
+    ),
     "pattern, zero rows": (fn.activation_pattern, [(1000, 16, 5)], {"network": NETWORK}),
     "outputs": (fn.outputs, [(1000, 16)], {"network": GENERAL}),
     "outputs, few rows": (fn.outputs, [(2, 16)], {"network": NETWORK}),

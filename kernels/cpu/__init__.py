@@ -80,7 +80,9 @@ class CpuKernels:
 
     @property
     def _layouts(self):
-        return tuple(partial(make, path=self.path) for make in (layout.pattern_inputs, layout.pattern_scratch))
+        return tuple(
+            partial(make, path=self.path) for make in (layout.pattern_inputs, layout.pattern_scratch)
+        )
 
     @cached_property
     def _counting(self):

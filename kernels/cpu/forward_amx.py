@@ -136,7 +136,9 @@ def _pack_given_tiles(weights, first, neuron, panel):
         for step in range(len(panel)):
             for pair in range(TILE):
                 low, high = bits[DEPTH * step + 2 * pair], bits[DEPTH * step + 2 * pair + 1]
-                panel[step, j // TILE, pair, j % TILE] = (low >> np.uint32(16)) | (high & np.uint32(0xFFFF0000))
+                panel[step, j // TILE, pair, j % TILE] = (low >> np.uint32(16)) | (
+                    high & np.uint32(0xFFFF0000)
+                )
 
 
 pack_given_tiles = compiled(_pack_given_tiles)

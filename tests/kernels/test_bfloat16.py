@@ -195,9 +195,10 @@ KINDS = ("even", "wide", "tiny", "denormal")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("cancelling", [False, True])
 def test_the_processor_keeps_to_the_specification(kind, cancelling):
+    from numba import njit
+
     from fastntk.kernels.cpu import amx
     from fastntk.kernels.cpu.forward_amx import W_STEP_BYTES, sum_tiles
-    from numba import njit
 
     @njit
     def sum_in_tiles(x, w, steps, sums, configuration):

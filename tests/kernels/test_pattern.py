@@ -25,7 +25,14 @@ def pattern(kernels, X, weights=None, *, seed=0, first=0, count=None, dtype="flo
     bits = kernels.empty(kernels.bits_shape(n, count), np.uint8, fill=0)
     forward = kernels.forward(dtype)
     settled = forward.pattern(
-        forward.inputs(X), given_weights, np.uint64(seed), WEIGHT_WORD, first, count, forward.scratch(dim), bits
+        forward.inputs(X),
+        given_weights,
+        np.uint64(seed),
+        WEIGHT_WORD,
+        first,
+        count,
+        forward.scratch(dim),
+        bits,
     )
     return np.unpackbits(bits, axis=1, bitorder="little")[:n, :count].astype(bool), settled
 
