@@ -216,7 +216,8 @@ def make_pattern(path, checked=True, rounded=False):
 
     ``bits`` (>= blocks * forward_rows, bytes) uint8 receives neuron first + j of each row at bit j,
     little bit order, for ``count`` neurons rounded up to a whole panel; ``weights`` is (m, d) fp32, or
-    (0, d) where they are the virtual ones of ``seed``, which ``rounded`` rounds to bfloat16.  Returns the number of signs settled exactly.
+    (0, d) where they are the virtual ones of ``seed``, which ``rounded`` rounds to bfloat16.
+    Returns the number of signs settled exactly.
     """
     lanes, rows, fused = path.lanes, path.forward_rows, path.fused
     verify, to_bfloat16 = int(checked), int(rounded)

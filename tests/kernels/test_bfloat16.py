@@ -31,7 +31,7 @@ def kernels(request):
 
 
 def require_bits(kernels, X, W):
-    """The bits of given weights, which are rounded first, are those of the definition; how many were settled."""
+    """Bits of given weights, rounded first, are those of the definition; how many were settled."""
     W = reference.round_to_bfloat16(np.clip(W, -LARGEST, LARGEST))
     bits, settled = pattern(kernels, X, W, dtype="bfloat16")
     np.testing.assert_array_equal(bits, reference.pattern(X, W))
