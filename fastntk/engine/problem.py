@@ -5,6 +5,7 @@ from typing import NamedTuple
 from ..kernels import load
 from .inputs import PackedInputs
 from .neuron_sums import all_needs
+from .neurons import Neurons
 
 
 class Part(NamedTuple):
@@ -22,7 +23,7 @@ class Problem(NamedTuple):
     them gives, a tile at a time, is (n, d) float32.
     """
 
-    neurons: object
+    neurons: Neurons
     quantities: list
     sides: list
     seed: int

@@ -64,25 +64,22 @@ class CpuKernels:
 
     @cached_property
     def _forward(self):
-        from .forward import make_pattern
-
-        return Forward(*self._layouts, make_pattern(self.path))
+        return self._plain_forward(rounded=False)
 
     @cached_property
     def _rounded_forward(self):
         if self.forwards_with_amx:
-            from .forward_amx import make_pattern
+            from . import forward_amx
 
-            return Forward(layout_amx.tile_inputs, layout_amx.tile_scratch, make_pattern())
+            return Forward(layout_amx.tile_inputs, layout_amx.tile_scratch, forward_amx.make_pattern())
+        return self._plain_forward(rounded=True)
+
+    def _plain_forward(self, rounded):
         from .forward import make_pattern
 
-        return Forward(*self._layouts, make_pattern(self.path, rounded=True))
-
-    @property
-    def _layouts(self):
-        return tuple(
-            partial(make, path=self.path) for make in (layout.pattern_inputs, layout.pattern_scratch)
-        )
+        inputs = partial(layout.pattern_inputs, path=self.path)
+        scratch = partial(layout.pattern_scratch, path=self.path)
+        return Forward(inputs, scratch, make_pattern(self.path, rounded=rounded))
 
     @cached_property
     def _counting(self):
