@@ -3,7 +3,7 @@
 A kernel works on a chunk of neurons [first, first + count) and adds to what it is given:
 
     random_rows        normals or raw words of the wire format, row by row
-    pattern            certified bits of X~ W^T > 0, weights generated in cache or read
+    forward            certified bits of X~ W^T > 0, weights (float32 or bfloat16) generated in cache or read
     coactivation       int32 counts of neurons active on both samples
     ordered_product    float64 A^T B in a fixed order: X~ X~^T, preactivations, float Grams
     transpose_bits     words of 64 samples for each neuron

@@ -17,6 +17,8 @@ two, using only integer operations and correctly rounded fp32 add, multiply, fma
 stream layout and the polynomials are pinned by golden values in the tests: a change is a new
 version of the format.
 
+The weights of a network of type bfloat16 are these normals, each rounded to bfloat16.
+
 Signs of output weights are bits of the words of their own stream: one call serves 128 neurons of one
 output, with the call's number in place of the id and the output's in place of feature // 4.
 """
@@ -163,6 +165,18 @@ def normals(seed, ids, dim, stream, draw=0):
     quads = words(seed, ids, -(-dim // 4) * 4, stream, draw).reshape(len(ids), -1, 4)
     z = np.stack(box_muller(quads[..., 0], quads[..., 1]) + box_muller(quads[..., 2], quads[..., 3]), axis=2)
     return np.ascontiguousarray(z.reshape(len(ids), -1)[:, :dim])
+
+
+def round_to_bfloat16(values):
+    """float32 values rounded to bfloat16 (8 significant bits), to nearest, ties to even; as float32.
+
+    A bfloat16 is the upper half of a float32, so the rounding is integer arithmetic on the bits: the carry
+    of a half, and of a tie with an odd last place, runs into the exponent where it must.  Above
+    3.3895314e38 the result is infinite, as it is above the largest float32.  Denormals are like others.
+    """
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    odd = bits >> np.uint32(16) & np.uint32(1)
+    return ((bits + np.uint32(0x7FFF) + odd) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 def output_signs(seed, ids, output=0):

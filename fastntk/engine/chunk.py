@@ -41,7 +41,7 @@ class Chunk:
     def bits(self, k):
         """Pattern bits of input k, (padded rows, bytes) uint8; zero beyond ``count``."""
         if self._scratch is None:
-            self._scratch = self.kernels.pattern_scratch(self.neurons.dim)
+            self._scratch = self._forward.scratch(self.neurons.dim)
         shape = self.kernels.bits_shape(len(self.inputs[k]), self.count)
         if self._bits[k] is None or self._bits[k].shape != shape:
             self._bits[k] = self.kernels.empty(shape, np.uint8, fill=0)
@@ -53,8 +53,12 @@ class Chunk:
             self._bits_current[k] = True
         return bits
 
+    @property
+    def _forward(self):
+        return self.kernels.forward(self.neurons.dtype)
+
     def _evaluate(self, side, bits):
-        self.kernels.pattern(
+        self._forward.pattern(
             side.pattern_inputs,
             self.neurons.kernel_weights,
             np.uint64(self.neurons.seed),
@@ -114,11 +118,12 @@ def clear_beyond(bits, count):
     bits[:, whole:] = 0
 
 
-def nbytes_chunk(kernels, dim, sizes, needs):
+def nbytes_chunk(kernels, neurons, sizes, needs):
     """Bytes of one worker's buffers for inputs of the given sizes."""
+    dim = neurons.dim
     total = OUTPUT_WEIGHT_BYTES * CHUNK
     if "bits" in needs:
-        total += kernels.pattern_scratch_bytes(dim)
+        total += kernels.forward(neurons.dtype).scratch_bytes(dim)
         total += sum(int(np.prod(kernels.bits_shape(n, CHUNK))) for n in sizes)
     if "relu" in needs:
         total += 8 * RELU_BLOCK * dim + 4 * RELU_BLOCK * dim

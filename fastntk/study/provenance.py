@@ -35,7 +35,9 @@ def provenance():
 
 def _cpu_path():
     kernels = load()
-    return f"{kernels.name}, counts with AMX" if kernels.counts_with_amx else kernels.name
+    uses = {"counts": kernels.counts_with_amx, "bfloat16 patterns": kernels.forwards_with_amx}
+    named = " and ".join(name for name, with_amx in uses.items() if with_amx)
+    return f"{kernels.name}, {named} with AMX" if named else kernels.name
 
 
 def processor_name():

@@ -1,12 +1,25 @@
 """The CPU backend: one :class:`CpuKernels` for each instruction-set path, compiled on first use."""
 
 import math
-from functools import cached_property, lru_cache, partial
+from collections.abc import Callable
+from functools import cached_property, partial
+from typing import NamedTuple
 
 import numpy as np
 
-from . import layout, product
-from .paths import counts_with_amx
+from . import layout, layout_amx, product
+from .paths import counts_with_amx, forwards_with_amx
+
+
+class Forward(NamedTuple):
+    """The forward pass of one type of weights: its layouts and its kernel."""
+
+    inputs: Callable  # (n, d) fp32 rows as the kernel reads them
+    scratch: Callable  # working memory of one worker, by the number of features
+    pattern: Callable
+
+    def scratch_bytes(self, dim):
+        return sum(array.nbytes for array in self.scratch(dim))
 
 
 class CpuKernels:
@@ -19,11 +32,10 @@ class CpuKernels:
         self.path = path
         self.name = path.name
         self.counts_with_amx = counts_with_amx(path)
-        self.row_multiple = math.lcm(path.forward_rows, *self._counting.tile(path))
+        self.forwards_with_amx = forwards_with_amx(path)
+        tiles = (layout_amx.TILE,) if self.forwards_with_amx else ()
+        self.row_multiple = math.lcm(path.forward_rows, *tiles, *self._counting.tile(path))
         self.group_width = product.group_width(path)
-        self.pattern_inputs = partial(layout.pattern_inputs, path=path)
-        self.pattern_scratch = partial(layout.pattern_scratch, path=path)
-        self.pattern_scratch_bytes = lru_cache(partial(layout.pattern_scratch_bytes, path=path))
         self.to_panels = partial(product.to_panels, path=path)
         self.from_panels = product.from_panels
 
@@ -46,11 +58,28 @@ class CpuKernels:
     empty = staticmethod(layout.aligned)
 
     # ------------------------------------------------------------------------------ kernels
+    def forward(self, dtype):
+        """The :class:`Forward` of weights that are "float32", or "bfloat16" numbers."""
+        return self._rounded_forward if dtype == "bfloat16" else self._forward
+
     @cached_property
-    def pattern(self):
+    def _forward(self):
+        return self._plain_forward(rounded=False)
+
+    @cached_property
+    def _rounded_forward(self):
+        if self.forwards_with_amx:
+            from . import forward_amx
+
+            return Forward(layout_amx.tile_inputs, layout_amx.tile_scratch, forward_amx.make_pattern())
+        return self._plain_forward(rounded=True)
+
+    def _plain_forward(self, rounded):
         from .forward import make_pattern
 
-        return make_pattern(self.path)
+        inputs = partial(layout.pattern_inputs, path=self.path)
+        scratch = partial(layout.pattern_scratch, path=self.path)
+        return Forward(inputs, scratch, make_pattern(self.path, rounded=rounded))
 
     @cached_property
     def _counting(self):
