@@ -12,6 +12,7 @@ X, Y = RNG.standard_normal((37, 6)), RNG.standard_normal((20, 6))
 X[3] = 0.0
 NETWORKS = {
     "virtual": fn.Network(3000, 6, seed=3),
+    "of bfloat16 weights": fn.Network(700, 6, seed=3, dtype="bfloat16"),
     "of two outputs": fn.Network(700, 6, outputs=2, seed=3),
     "given": fn.Network.from_arrays(RNG.standard_normal((500, 6)), RNG.standard_normal((500, 2))),
 }
