@@ -68,14 +68,15 @@ class Chunk:
         if side.store is not None:
             side.store.keep(side.name, (self.first, self.count), bits)
 
-    def blocks(self, size=RELU_BLOCK):
-        """(first within the chunk, count) of each block of neurons."""
-        for start in range(0, self.count, size):
+    def blocks(self, size=RELU_BLOCK, first=0, count=None):
+        """(first within the chunk, count) of each block of neurons, of all or of ``count`` from ``first`` on."""
+        stop = self.count if count is None else first + count
+        for start in range(first, stop, size):
             if self.stopped():
                 raise Stopped
-            yield start, min(size, self.count - start)
+            yield start, min(size, stop - start)
 
-    def relu_blocks(self):
+    def relu_blocks(self, first=0, count=None):
         """Blocks of neurons in order: (first within the chunk, count, [rectified preactivations]).
 
         The preactivations of input k are panels (groups, >= count, G) float64, each h = w . x~ one
@@ -85,7 +86,7 @@ class Chunk:
         if self._panels is None:
             self._panels = np.empty((RELU_BLOCK // width, dim, width))
             self._relu = [np.empty(kernels.product_shape(RELU_BLOCK, len(side))) for side in self.inputs]
-        for start, count in self.blocks():
+        for start, count in self.blocks(RELU_BLOCK, first, count):
             kernels.sums.pack_weights(self.neurons.rows(self.first + start, count, kernels), self._panels)
             for side, relu in zip(self.inputs, self._relu, strict=True):
                 relu[:] = 0.0

@@ -73,6 +73,28 @@ class CpuKernels:
         return make_ordered_product(self.path)
 
     @cached_property
+    def slices(self):
+        """The module of rectified preactivations in bytes, which AMX multiplies; None where there is none."""
+        if not self.counts_with_amx:
+            return None
+        from . import slices
+
+        return slices
+
+    @cached_property
+    def cut_rectified(self):
+        return self.slices.make_cut_rectified(self.path)
+
+    def cut_scratch(self, dim):
+        return self.slices.cut_scratch(dim, self.path)
+
+    @cached_property
+    def sliced_gram(self):
+        from .sliced_gram import make_sliced_gram
+
+        return make_sliced_gram(self.path)
+
+    @cached_property
     def _random_rows(self):
         from .sampling import make_random_rows
 

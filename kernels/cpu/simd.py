@@ -204,6 +204,11 @@ class Emitter:
         picks = ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes)
         return Value(self, self.builder.shuffle_vector(first, undefined, picks))
 
+    def shuffle(self, a, b, picks):
+        """The lanes ``picks`` of a and b, those of b counted on from those of a."""
+        picks = ir.Constant(ir.VectorType(_I32, len(picks)), list(picks))
+        return Value(self, self.builder.shuffle_vector(a.llvm, b.llvm, picks))
+
     def load_broadcast(self, element, lanes, address, offset=0):
         return self.broadcast(self.load(element, address, offset), lanes)
 
