@@ -21,6 +21,7 @@ from .amx import (
 )
 from .compiling import compiled
 from .layout import aligned
+from .product import group_width
 from .simd import f64, i32, vector_kernel
 from .slices import SLICES, STEP_BYTES
 
@@ -35,23 +36,30 @@ PAIRS = (
     (6, 1),
 )
 CACHED_BYTES = 1 << 20  # right tiles that stay in the second-level cache
-_DOUBLE, _I32 = f64(1).element, ir.IntType(32)
-
-
-def _prefetch(emit, address):
-    options = (ir.Constant(_I32, number) for number in (0, 3, 1))  # to read, into the first level, data
-    emit.call("llvm.prefetch.p0", ir.VoidType(), emit.pointer(address), *options)
+HALF = 8  # columns of a vector of results
+_DOUBLE, _I32, _I64 = f64(1).element, ir.IntType(32), ir.IntType(64)
+# The record of a tile: addresses of its sums, of the units, and of the two halves of its results.
+RECORD = 5
+SUMS, ROW_UNITS, COLUMN_UNITS, FIRST_HALF, SECOND_HALF = range(RECORD)
 
 
 @vector_kernel
-def multiply_slices(emit, left, right, steps, sums):
-    """Sums of products of slices over 64 ``steps`` neurons, for p + p' = 2 .. 7, into six tiles."""
-    for number in range(SLICES):
-        zero_tile(emit, number)
+def multiply_slices(emit, left, right, steps, tile, before, rows, both, stride):
+    """Sums of products of slices over 64 ``steps`` neurons, for p + p' = 2 .. 7, as the six sums of ``tile``.
 
-    def step(k, _):
-        left_at, right_at = emit.integer(left) + k * STEP_BYTES, emit.integer(right) + k * STEP_BYTES
+    Meanwhile ``rows`` rows of the sums of the tile ``before`` are added to its results, ``both`` = min(steps,
+    rows) of them between products, which leave the vector units idle.  Rows of results are ``stride`` bytes
+    apart.
+    """
+    left, right, stride = map(emit.integer, (left, right, stride))
+    own = [emit.load(_I64, tile, 8 * item) for item in range(RECORD)]
+    done, row_units, column_units, *halves = (emit.load(_I64, before, 8 * item) for item in range(RECORD))
+    columns = [emit.load(f64(HALF), column_units, 8 * HALF * half, align=8) for half in range(2)]
+
+    def multiply(k):
+        left_at, right_at = left + k * STEP_BYTES, right + k * STEP_BYTES
         ahead = [right_at + STEP_BYTES + 64 * line for line in range(STEP_BYTES // 64)]
+        ahead += [own[half] + stride * k for half in (FIRST_HALF, SECOND_HALF)]
         each = -(-len(ahead) // len(PAIRS))
         held = None, None
         for number, (p, q) in enumerate(PAIRS):
@@ -63,35 +71,49 @@ def multiply_slices(emit, left, right, steps, sums):
             add_byte_products(emit, p + q - 2, LEFT, RIGHT, left_signed=p > 1, right_signed=q > 1)
             for address in ahead[number * each : (number + 1) * each]:
                 _prefetch(emit, address)
+
+    def add_row(i):
+        unit = emit.load_broadcast(_DOUBLE, HALF, row_units + i * 8)
+        for half, place in enumerate(halves):
+            total = _row_of_sums(emit, done + i * 64 + 4 * HALF * half)
+            at = place + stride * i
+            result = emit.fma(total, unit * columns[half], emit.load(f64(HALF), at, align=8))
+            emit.store(result, at, align=8)
+
+    def multiply_and_add(k, _):
+        multiply(k)
+        add_row(k)
         return []
 
-    emit.loop(steps, [], step)
+    def multiply_alone(k, _):
+        multiply(k + both)
+        return []
+
+    def add_alone(i, _):
+        add_row(i + both)
+        return []
+
     for number in range(SLICES):
-        store_tile(emit, number, emit.integer(sums) + number * TILE_BYTES, 64)
+        zero_tile(emit, number)
+    emit.loop(both, [], multiply_and_add)
+    emit.loop(emit.integer(steps) - both, [], multiply_alone)
+    emit.loop(emit.integer(rows) - both, [], add_alone)
+    for number in range(SLICES):
+        store_tile(emit, number, own[SUMS] + number * TILE_BYTES, 64)
 
 
-@vector_kernel
-def add_sums(emit, sums, rows, row_units, column_units, out, out_stride):
-    """out[i, j] += u_i v_j sum_g sums_g[i, j] 2^(8 (7 - g)) for ``rows`` rows and 8 columns."""
-    vector = f64(8)
-    columns = emit.load(vector, column_units, align=8)
+def _row_of_sums(emit, address):
+    """sum_g S_g 2^(8 (7 - g)), g = 2 .. 7, of 8 sums of each kind: two halves without, their sum with rounding."""
+    vector = f64(HALF)
+    sums = [emit.load(i32(HALF), address, g * TILE_BYTES).signed_to_float(vector) for g in range(SLICES)]
+    byte = emit.constant(vector, 2.0**8)
+    high, low = (emit.fma(emit.fma(sums[g], byte, sums[g + 1]), byte, sums[g + 2]) for g in (0, 3))
+    return emit.fma(high, emit.constant(vector, 2.0**24), low)
 
-    def step(i, _):
-        parts = [
-            emit.load(i32(8), emit.integer(sums) + i * 64, g * TILE_BYTES).signed_to_float(vector)
-            for g in range(SLICES)
-        ]
-        byte = emit.constant(vector, 256.0)
-        high, low = (
-            emit.fma(emit.fma(parts[g], byte, parts[g + 1]), byte, parts[g + 2]) for g in (0, 3)
-        )  # exact
-        total = emit.fma(high, emit.constant(vector, 2.0**24), low)
-        units = emit.load_broadcast(_DOUBLE, 8, emit.integer(row_units) + i * 8) * columns
-        place = emit.integer(out) + emit.integer(out_stride) * i
-        emit.store(emit.fma(total, units, emit.load(vector, place, align=8)), place, align=8)
-        return []
 
-    emit.loop(rows, [], step)
+def _prefetch(emit, address):
+    options = (ir.Constant(_I32, number) for number in (0, 3, 1))  # to read, into the first level, data
+    emit.call("llvm.prefetch.p0", ir.VoidType(), emit.pointer(address), *options)
 
 
 def make_sliced_gram(path):
@@ -101,32 +123,48 @@ def make_sliced_gram(path):
     slices.py), entry (i, j) in units of row_units[i] column_units[j] 2^40; the units are for all entries of
     c and for whole tiles.  With ``upper`` only entries on or above the diagonal are complete.
     """
-    half = path.lanes // 2
+    width = group_width(path)
 
-    def sliced_gram(left, right, steps, row_units, column_units, upper, configuration, sums, c):
-        rows, width = c.shape[1], c.shape[2]
-        columns = len(c) * width
-        row_stride, sums_at = 8 * width, sums.ctypes.data
+    def sliced_gram(left, right, steps, row_units, column_units, upper, configuration, scratch, c):
+        sums, records, nowhere = scratch
+        stride, columns, rows, turn = 8 * width, len(c) * width, 0, 0
+        for number in range(2):
+            records[number, SUMS] = sums[number].ctypes.data
+            records[number, COLUMN_UNITS] = column_units.ctypes.data
         block = max(CACHED_BYTES // (steps * STEP_BYTES), 1)
         configure_tiles(configuration.ctypes.data)
         for j_start in range(0, len(right), block):
             j_stop = min(j_start + block, len(right))
             for i in range(min(len(left), j_stop) if upper else len(left)):
                 for j in range(max(i, j_start) if upper else j_start, j_stop):
-                    multiply_slices(left[i].ctypes.data, right[j].ctypes.data, steps, sums_at)
-                    here = min(TILE, rows - i * TILE)
-                    for column in range(j * TILE, min((j + 1) * TILE, columns), half):
-                        out = c[column // width, i * TILE].ctypes.data + 8 * (column % width)
-                        add_sums(
-                            sums_at + 4 * (column % TILE), here, row_units.ctypes.data + 8 * i * TILE,
-                            column_units.ctypes.data + 8 * column, out, row_stride,
-                        )  # fmt: skip
+                    tile = records[turn]
+                    tile[ROW_UNITS] = row_units.ctypes.data + 8 * TILE * i
+                    tile[COLUMN_UNITS] = column_units.ctypes.data + 8 * TILE * j
+                    for half in range(2):
+                        column = j * TILE + half * HALF
+                        at = nowhere.ctypes.data
+                        if column < columns:
+                            at = c[column // width, i * TILE].ctypes.data + 8 * (column % width)
+                        tile[FIRST_HALF + half] = at
+                    multiply_slices(
+                        left[i].ctypes.data, right[j].ctypes.data, steps, tile.ctypes.data,
+                        records[1 - turn].ctypes.data, rows, min(steps, rows), stride,
+                    )  # fmt: skip
+                    turn, rows = 1 - turn, min(TILE, c.shape[1] - i * TILE)
+        multiply_slices(
+            left.ctypes.data, right.ctypes.data, 0, records[turn].ctypes.data,
+            records[1 - turn].ctypes.data, rows, 0, stride,
+        )  # fmt: skip
         release_tiles()
 
     sliced_gram = compiled(sliced_gram)
 
     def run(left, right, steps, row_units, column_units, upper, c):
-        sums = aligned((SLICES, TILE_BYTES), np.uint8)
-        sliced_gram(left, right, steps, row_units, column_units, upper, CONFIGURATION, sums, c)
+        scratch = (
+            aligned((2, SLICES, TILE_BYTES), np.uint8),
+            np.empty((2, RECORD), np.int64),
+            np.empty(TILE * width),  # for results beyond the columns
+        )
+        sliced_gram(left, right, steps, row_units, column_units, upper, CONFIGURATION, scratch, c)
 
     return run
