@@ -51,7 +51,7 @@ def test_info_names_versions_and_the_instruction_set(capsys):
     assert status == 0
     facts = dict(line.split("  ", 1) for line in out.splitlines())
     assert facts["fastntk"].strip() == fastntk.__version__
-    assert facts["CPU path"].strip() in ("avx512", "avx512, counts with AMX", "avx2", "plain")
+    assert facts["CPU path"].strip() in ("avx512", "avx512, with AMX", "avx2", "plain")
 
 
 @pytest.mark.parametrize("command", [["info"], [*STUDY, "--data", "data.npz", "--quiet", *SMALL]])

@@ -69,7 +69,7 @@ class Chunk:
             side.store.keep(side.name, (self.first, self.count), bits)
 
     def blocks(self, size=RELU_BLOCK, first=0, count=None):
-        """(first within the chunk, count) of each block of neurons, of all or of ``count`` from ``first`` on."""
+        """(first within the chunk, count) of each block of neurons, all or ``count`` from ``first`` on."""
         stop = self.count if count is None else first + count
         for start in range(first, stop, size):
             if self.stopped():
@@ -86,13 +86,13 @@ class Chunk:
         if self._panels is None:
             self._panels = np.empty((RELU_BLOCK // width, dim, width))
             self._relu = [np.empty(kernels.product_shape(RELU_BLOCK, len(side))) for side in self.inputs]
-        for start, count in self.blocks(RELU_BLOCK, first, count):
-            kernels.sums.pack_weights(self.neurons.rows(self.first + start, count, kernels), self._panels)
+        for start, size in self.blocks(RELU_BLOCK, first, count):
+            kernels.sums.pack_weights(self.neurons.rows(self.first + start, size, kernels), self._panels)
             for side, relu in zip(self.inputs, self._relu, strict=True):
                 relu[:] = 0.0
                 kernels.ordered_product(self._panels, side.feature_panels, dim, False, relu)
                 kernels.sums.rectify(relu)
-            yield start, count, self._relu
+            yield start, size, self._relu
 
     def moment_blocks(self):
         """Blocks of neurons in order: (first within the chunk, unscaled weights, [Moments of each input]).

@@ -39,9 +39,7 @@ class SlicedGram:
         if columns is not rows:
             right, column_units = self._cut(columns, weights, bound)
         steps = -(-len(weights) // self.kernels.slices.STEP)
-        self.kernels.sliced_gram(
-            self._left, right, steps, row_units, column_units, columns is rows, partial
-        )
+        self.kernels.sliced_gram(self._left, right, steps, row_units, column_units, columns is rows, partial)
         return True
 
     def _cut(self, side, weights, bound):

@@ -35,7 +35,7 @@ def provenance():
 
 def _cpu_path():
     kernels = load()
-    return f"{kernels.name}, counts with AMX" if kernels.counts_with_amx else kernels.name
+    return f"{kernels.name}, with AMX" if kernels.counts_with_amx else kernels.name
 
 
 def processor_name():

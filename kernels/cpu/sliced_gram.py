@@ -103,7 +103,7 @@ def multiply_slices(emit, left, right, steps, tile, before, rows, both, stride):
 
 
 def _row_of_sums(emit, address):
-    """sum_g S_g 2^(8 (7 - g)), g = 2 .. 7, of 8 sums of each kind: two halves without, their sum with rounding."""
+    """sum_g S_g 2^(8 (7 - g)), g = 2 .. 7, of 8 sums of each kind: exact but for the last operation."""
     vector = f64(HALF)
     sums = [emit.load(i32(HALF), address, g * TILE_BYTES).signed_to_float(vector) for g in range(SLICES)]
     byte = emit.constant(vector, 2.0**8)

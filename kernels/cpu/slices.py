@@ -61,7 +61,7 @@ def operand_bytes(samples, neurons):
 
 
 def _bytes_of_two(first, count):
-    """What to pick from two vectors of 8 integers: bytes first .. first + count - 1 of one beside the other's."""
+    """Picks from two vectors of 8 integers: bytes first .. first + count - 1, those of one beside the other's."""
     bytes_of = range(first, first + count)
     picks = [8 * j + byte + 64 * which for j in range(8) for byte in bytes_of for which in (0, 1)]
     return picks + [0] * (64 - len(picks))
@@ -69,7 +69,7 @@ def _bytes_of_two(first, count):
 
 @vector_kernel
 def cut(emit, h, h_stride, factors, quads, out):
-    """Slices of 8 samples and 4 ``quads`` neurons: rows h of 8 float64 to half rows of right tiles at ``out``."""
+    """Rows ``h`` of 8 samples, of 4 ``quads`` neurons, to slices: half rows of right tiles at ``out``."""
     vector, magic = f64(8), emit.constant(f64(8), _MAGIC)
     factor = emit.load(vector, factors, align=8)
 
