@@ -266,14 +266,12 @@ def slices(H, factors):
 
 def sliced_gram(A, B):
     """sum_r of the a_p b_q 2^(8 (7 - p - q)) with p + q at most 7, from slices (n, m, 6), rounded once."""
-    return np.array(
-        [[float(sum(_sliced_product(x, y) for x, y in zip(a, b, strict=True))) for b in B] for a in A]
-    )
+    return np.array([[float(sum(map(_sliced_product, a, b))) for b in B] for a in A])
 
 
-def _sliced_product(x, y):
-    """One neuron of sliced_gram; p and q are counted from 0 here."""
-    return sum(int(x[p]) * int(y[q]) * 256 ** (5 - p - q) for p in range(6) for q in range(6 - p))
+def _sliced_product(a, b):
+    """One neuron of sliced_gram, an integer; p and q are counted from 0 here."""
+    return sum(int(a[p]) * int(b[q]) * 256 ** (5 - p - q) for p in range(6) for q in range(6 - p))
 
 
 # ---------------------------------------------------------------------------- gradient products

@@ -61,7 +61,7 @@ def operand_bytes(samples, neurons):
 
 
 def _bytes_of_two(first, count):
-    """Picks from two vectors of 8 integers: bytes first .. first + count - 1, those of one beside the other's."""
+    """Picks from two vectors of 8 integers: bytes first .. first + count - 1 of one beside the other's."""
     bytes_of = range(first, first + count)
     picks = [8 * j + byte + 64 * which for j in range(8) for byte in bytes_of for which in (0, 1)]
     return picks + [0] * (64 - len(picks))
