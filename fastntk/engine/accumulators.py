@@ -34,7 +34,7 @@ class CoactivationCounts(GramSum):
 
     @staticmethod
     def nbytes(kernels, n, p):
-        return 4 * int(np.prod(kernels.counts_shape(n, p))) + kernels.coactivation_scratch_bytes(p)
+        return 4 * int(np.prod(kernels.counts_shape(n, p))) + kernels.coactivation_scratch_bytes(n, p)
 
     def add(self, chunk):
         rows, columns = chunk.bits(0), chunk.bits(len(self.inputs) - 1)

@@ -55,16 +55,18 @@ class CpuKernels:
     @cached_property
     def _counting(self):
         """The module of the fastest way to count."""
-        from . import coactivation, coactivation_amx
+        from . import coactivation, coactivation_amx, coactivation_lookup
 
-        return coactivation_amx if self.counts_with_amx else coactivation
+        if self.counts_with_amx:
+            return coactivation_amx
+        return coactivation_lookup if self.name == "avx2" else coactivation
 
     @cached_property
     def coactivation(self):
         return self._counting.make_coactivation(self.path)
 
-    def coactivation_scratch_bytes(self, columns):
-        return self._counting.scratch_bytes(columns)
+    def coactivation_scratch_bytes(self, rows, columns):
+        return self._counting.scratch_bytes(rows, columns)
 
     @cached_property
     def ordered_product(self):

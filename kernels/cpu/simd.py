@@ -142,6 +142,10 @@ class Value:
     def unsigned_to_float(self, llvm_type):
         return Value(self.emit, self.emit.builder.uitofp(self.llvm, llvm_type))
 
+    def zero_extended(self, llvm_type):
+        """Unsigned integers in wider ones."""
+        return Value(self.emit, self.emit.builder.zext(self.llvm, llvm_type))
+
     def widened(self, llvm_type):
         """fp32 as float64."""
         return Value(self.emit, self.emit.builder.fpext(self.llvm, llvm_type))
