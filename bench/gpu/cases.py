@@ -171,6 +171,19 @@ def gradients(device, quick):
     )
 
 
+def tangents(device, quick):
+    n, d, m, chunks = (64, 16, 64, 1) if quick else (2048, 64, 2048, 4)
+    panels = device.upload(np.random.default_rng(6).standard_normal((chunks, d, m), dtype=np.float32))
+    features, H = sums.feature_panel(device, rows_of(n, d)), device.empty((chunks, m, n), np.float64)
+    bits = random_bits(device, n, chunks * m)
+    return Case(
+        "masked_product",
+        lambda: gradient.masked_product(device, panels, features, bits, m, 0, H),
+        {"f64": chunks * m * n * d, MEMORY: 8 * chunks * m * n},
+        "float64 multiply-adds; a word of the pattern for each entry",
+    )
+
+
 def training_step(device, quick):
     """The pass of a training step: bits and outputs of stored weights."""
     n, d, m = (32, 16, 128) if quick else (4096, 784, 1 << 15)
@@ -202,6 +215,7 @@ CASES = {
         output_layer_gram,
         outputs,
         gradients,
+        tangents,
         training_step,
     )
 }

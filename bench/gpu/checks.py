@@ -25,6 +25,7 @@ from .ledger import ROOT
 TESTS_SECONDS = 140
 SANITIZER_SECONDS = 55  # of a tool
 TOOLS = ("memcheck", "racecheck")
+NOT_FOUND = 127
 FAULTY = 9  # the sanitizer's exit status where it found something
 SANITIZERS = ("/usr/local/cuda/bin", "/usr/local/cuda/compute-sanitizer")  # beside PATH
 LEAK_BYTES = 4 << 20  # that the host may grow by over all calls: what allocators keep back
@@ -69,9 +70,9 @@ def run_tests(lab, say):
 
 
 def run_command(command, seconds, keep=4000):
-    """{"status", "output"} of a command in the root; status None where it took longer than ``seconds``.
+    """{"status", "output"} of a command in the root: the last ``keep`` letters that it printed.
 
-    The last ``keep`` letters of the output.
+    The status is None where it took longer than ``seconds``, and as a shell's where there is no such command.
     """
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     try:
@@ -79,6 +80,8 @@ def run_command(command, seconds, keep=4000):
             command, cwd=ROOT, env=environment, timeout=seconds, check=False, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
+    except FileNotFoundError as error:
+        return {"status": NOT_FOUND, "output": str(error)}
     except subprocess.TimeoutExpired as error:
         output = error.stdout or b""
         return {"status": None, "output": output.decode(errors="replace")[-keep:]}
@@ -136,7 +139,7 @@ def run_equality(lab, say):
 # ------------------------------------------------------------------------------------- leaks
 def run_leaks(lab, say):
     """The part "leaks": small calls again and again, after some that fill the caches."""
-    calls = 10 if lab.quick else 1000
+    calls = 3 if lab.quick else 1000
     warm_up = calls // 10
     rng = np.random.default_rng(0)
     X, u, network = rng.standard_normal((20, 6)), rng.standard_normal(20), fn.Network(1000, 6)

@@ -46,7 +46,7 @@ __device__ __forceinline__ void value_chains(const Value* operands, int steps, V
     Value own[CHAINS];
 #pragma unroll
     for (int chain = 0; chain < CHAINS; chain++) own[chain] = values[chain];
-#pragma unroll 4
+#pragma unroll 16  // a loop takes a few instructions more
     for (int step = 0; step < steps; step++)
 #pragma unroll
         for (int chain = 0; chain < CHAINS; chain++) own[chain] = next(own[chain], first, second);

@@ -51,7 +51,7 @@ def torch_counts(X, draw, width, *, forward, gram, block=BLOCK):
             whole = -(-count // MULTIPLE) * MULTIPLE
             W = padded.new_zeros(whole, X.shape[1])  # padding is inactive everywhere
             W[:count] = draw(count, X.shape[1], dtype)
-            counts += TORCH_GRAMS[gram](torch, padded @ W.T > 0)
+            counts += TORCH_GRAMS[gram](torch, padded @ W.T > 0).to(torch.int32)
         return counts[:n, :n]
     finally:
         matmul.allow_tf32, matmul.allow_bf16_reduced_precision_reduction = before

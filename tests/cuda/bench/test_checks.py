@@ -72,6 +72,10 @@ def test_a_command_that_takes_too_long(part):
     assert done == {"status": None, "output": ""}
 
 
+def test_a_command_that_is_missing(part):
+    assert part("checks").run_command(["no-such-command"], 1)["status"] == 127
+
+
 REPORT = """<testsuites><testsuite>
 <testcase file="tests/cuda/test_a.py" name="test_one[gpu]"/>
 <testcase file="tests/cuda/test_a.py" name="test_two[1-gpu]"><failure>no</failure></testcase>
