@@ -35,9 +35,9 @@ def random_bits(device, rows, neurons):
     return device.upload(np.random.default_rng(1).integers(0, 2**32, shape, np.uint32))
 
 
-def forward_alone(device, kernel, n, d):
+def forward_alone(device, kernel, n, d, m):
     inputs = forward.forward_inputs(device, rows_of(n, d))
-    scratch = forward.forward_scratch(device, n, d, 1 << 17)
+    scratch = forward.forward_scratch(device, n, d, m)
     depth, neurons = scratch.panel.shape
     forward.fill_panel(device, scratch, None, 0, 0, 0, neurons, d, neurons)
     bits = device.empty(layout.pattern_shape(n, neurons), np.uint32)
@@ -49,11 +49,11 @@ def forward_alone(device, kernel, n, d):
 
 
 def forward_narrow(device, quick):
-    return forward_alone(device, "forward", 128 if quick else 16384, 16 if quick else 64)
+    return forward_alone(device, "forward", *((128, 16, 128) if quick else (16384, 64, 1 << 17)))
 
 
 def forward_wide(device, quick):
-    return forward_alone(device, "forward_deep", 128 if quick else 16384, 130 if quick else 784)
+    return forward_alone(device, "forward_deep", *((128, 130, 128) if quick else (16384, 784, 1 << 17)))
 
 
 def pattern(device, quick):
