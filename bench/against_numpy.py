@@ -4,6 +4,7 @@ from functools import partial
 
 from fastntk.benchmarks.interleave import interleave
 from fastntk.benchmarks.problem import BLOCK
+from fastntk.kernels import load
 
 from .cores import CORES
 from .figures import Figure, speedup
@@ -13,17 +14,19 @@ from .operations import fastntk_kernel, inputs
 NUMPY = f"NumPy, blocks of {BLOCK} float32 weights, threaded BLAS"
 
 
-def _against_numpy(n, d, width, layers, peer, at_least, limit, quick):
+def _against_numpy(n, d, width, layers, peer, at_least, limit, quick, dtype="float32"):
     if quick:
         n, width = 40, 2 * BLOCK
     X = inputs(n, d)
     calls = {
-        "fastntk": partial(fastntk_kernel, X, width, layers, threads=CORES),
+        "fastntk": partial(fastntk_kernel, X, width, layers, dtype, threads=CORES),
         "numpy": partial(peer, X, width),
     }
     seconds = interleave(calls, rounds=1 if quick else 5)
+    what = "both layers" if layers == "both" else "hidden-layer NTK"
+    weights = "" if dtype == "float32" else f" of {dtype} weights"
     return Figure(
-        case=f"{'both layers' if layers == 'both' else 'hidden-layer NTK'}, n={n}, d={d}, m={width:.0e}",
+        case=f"{what}{weights}, n={n}, d={d}, m={width:.0e}",
         against=NUMPY,
         value=speedup(seconds, "fastntk", "numpy"),
         unit="x faster",
@@ -43,9 +46,30 @@ def hidden_large_inputs(quick=False):
     return _against_numpy(1000, 784, 200_000, "hidden", numpy_hidden, 3.3, limit, quick)
 
 
+def _bfloat16(n, d, width, at_least, quick):
+    with_amx = load().forwards_with_amx
+    limit = "coactivation counts, then tile products" if with_amx else "no AMX here: as with float32 weights"
+    target = at_least if with_amx else None
+    return _against_numpy(n, d, width, "hidden", numpy_hidden, target, limit, quick, "bfloat16")
+
+
+def bfloat16_small_inputs(quick=False):
+    return _bfloat16(1797, 64, 1_000_000, 20, quick)
+
+
+def bfloat16_large_inputs(quick=False):
+    return _bfloat16(1000, 784, 200_000, 10, quick)
+
+
 def both_layers(quick=False):
-    limit = "second-layer Gram: multiply-adds in float64, half the float32 rate, over one triangle"
-    return _against_numpy(1797, 64, 100_000, "both", numpy_both, 1.5, limit, quick)
+    limits = {
+        False: "second-layer Gram: multiply-adds in float64, half the float32 rate, over one triangle",
+        True: "second-layer Gram: 21 products of bytes for one to 1e-12, half to two thirds of the AMX peak",
+    }
+    sliced = load().slices is not None
+    return _against_numpy(
+        1797, 64, 100_000, "both", numpy_both, 2.2 if sliced else 1.5, limits[sliced], quick
+    )
 
 
 def thread_scaling(quick=False):
@@ -63,4 +87,11 @@ def thread_scaling(quick=False):
     )
 
 
-FIGURES = (hidden_small_inputs, hidden_large_inputs, both_layers, thread_scaling)
+FIGURES = (
+    hidden_small_inputs,
+    hidden_large_inputs,
+    bfloat16_small_inputs,
+    bfloat16_large_inputs,
+    both_layers,
+    thread_scaling,
+)

@@ -20,9 +20,9 @@ def inputs(n, d):
     return np.random.default_rng(0).standard_normal((n, d), dtype=np.float32)
 
 
-def fastntk_kernel(X, width, layers="hidden", **options):
+def fastntk_kernel(X, width, layers="hidden", dtype="float32", **options):
     """The package's answer; the weights are virtual, so they are generated inside."""
-    network = fn.Network(width=width, dim=X.shape[1], seed=0)
+    network = fn.Network(width=width, dim=X.shape[1], seed=0, dtype=dtype)
     return fn.ntk(X, network=network, layers=layers, **options)
 
 
@@ -102,6 +102,7 @@ def expected_gradient(X, width):
 OPERATIONS = {
     "hidden, d=64": (fastntk_kernel, 1797, 64, 131_072),
     "hidden, d=784": (fastntk_kernel, 1000, 784, 65_536),
+    "hidden, d=784, bfloat16": (partial(fastntk_kernel, dtype="bfloat16"), 1000, 784, 65_536),
     "both layers": (partial(fastntk_kernel, layers="both"), 1797, 64, 32_768),
     "masked cross kernel": (masked, 1797, 64, 131_072),
     "activation pattern": (pattern, 1797, 64, 131_072),

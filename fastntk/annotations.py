@@ -20,6 +20,7 @@ Flag: TypeAlias = bool | np.bool_
 StrPath: TypeAlias = str | PathLike[str]
 Progress: TypeAlias = Callable[[int, int], object]
 Backend: TypeAlias = Literal["auto", "cpu", "cuda"]
+WeightType: TypeAlias = Literal["float32", "bfloat16"]
 Layers: TypeAlias = Literal["hidden", "output", "both"]
 
 Floats: TypeAlias = NDArray[np.float64]

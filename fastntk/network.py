@@ -3,13 +3,15 @@
 import numpy as np
 
 from . import validation
-from .annotations import Array, Count, Floats, Numbers, Real
+from .annotations import Array, Count, Floats, Numbers, Real, WeightType
 from .engine.environment import in_ieee_arithmetic
 from .engine.neurons import Neurons, read_only
+from .kernels.reference import round_to_bfloat16
 
 MAX_WIDTH = 2**31 - 1  # coactivation counts are int32
 MAX_DIM = 2**20
 MAX_OUTPUTS = 2**16
+DTYPES = ("float32", "bfloat16")  # of hidden weights
 SMALLEST_SCALE = SMALLEST_OUTPUT_WEIGHT = 1e-60  # squares, and sums of the largest ones, stay in range
 
 
@@ -35,6 +37,11 @@ class Network:
     scale : float
         Standard deviation of the weights, from 1e-60 to 1e60.  Patterns and the hidden-layer kernel do
         not depend on it; outputs are proportional to it and the output-layer kernel to its square.
+    dtype : "float32" or "bfloat16"
+        What the z_r are rounded to: "bfloat16" keeps 8 significant bits, to nearest, ties to even.  It is
+        another network, as exact as the first (its bits are the signs of exact numbers, and the same on
+        every machine); where there is AMX its patterns take a third of the time.  Training starts from the
+        rounded weights, and moves them in float32.
 
     Raises
     ------
@@ -56,7 +63,14 @@ class Network:
     """
 
     def __init__(
-        self, width: Count, dim: Count, *, outputs: Count = 1, seed: Count = 0, scale: Real = 1.0
+        self,
+        width: Count,
+        dim: Count,
+        *,
+        outputs: Count = 1,
+        seed: Count = 0,
+        scale: Real = 1.0,
+        dtype: WeightType = "float32",
     ) -> None:
         self._neurons = Neurons(
             validation.as_count(width, "width", high=MAX_WIDTH),
@@ -64,11 +78,14 @@ class Network:
             validation.as_seed(seed),
             validation.as_positive(scale, "scale", low=SMALLEST_SCALE, high=1 / SMALLEST_SCALE),
             outputs=validation.as_count(outputs, "outputs", high=MAX_OUTPUTS),
+            dtype=validation.as_choice(dtype, "dtype", DTYPES),
         )
 
     @classmethod
     @in_ieee_arithmetic
-    def from_arrays(cls, W: Numbers | Array, a: Numbers | Array) -> "Network":
+    def from_arrays(
+        cls, W: Numbers | Array, a: Numbers | Array, *, dtype: WeightType = "float32"
+    ) -> "Network":
         """A network with given weights.
 
         Parameters
@@ -79,6 +96,9 @@ class Network:
         a : array_like (m,) or (m, q)
             Output weights, kept in float64; the largest magnitude 0 or from 1e-60 to 1e60.  A column for
             each output; (m, 1) is one output like (m,).
+        dtype : "float32" or "bfloat16"
+            "bfloat16" rounds W further, to nearest, ties to even, and takes another 4 m d bytes; numbers that
+            are bfloat16 already, of any array type, stay what they are.
 
         Examples
         --------
@@ -91,18 +111,21 @@ class Network:
         weights = validation.as_matrix(W, "W")
         output_weights = _as_output_weights(a, "a", len(weights))
         width, dim = weights.shape
-        network = cls(width, dim)
-        network._neurons = Neurons(width, dim, 0, 1.0, read_only(weights), read_only(output_weights))
+        network = cls(width, dim, dtype=dtype)
+        if dtype == "bfloat16":
+            weights = _rounded_to_bfloat16(weights, "W")
+        arrays = read_only(weights), read_only(output_weights)
+        network._neurons = Neurons(width, dim, 0, 1.0, *arrays, dtype=dtype)
         return network
 
     def __repr__(self):
+        dtype = "" if self.dtype == "float32" else f", dtype={self.dtype!r}"
         if self.is_virtual:
             outputs = f"outputs={self.outputs}, " if self.outputs > 1 else ""
-            return (
-                f"Network(width={self.width}, dim={self.dim}, {outputs}seed={self.seed}, scale={self.scale})"
-            )
+            weights = f"{outputs}seed={self.seed}, scale={self.scale}{dtype}"
+            return f"Network(width={self.width}, dim={self.dim}, {weights})"
         outputs = f" x {self.outputs}" if self.outputs > 1 else ""
-        return f"Network.from_arrays(W=<{self.width} x {self.dim}>, a=<{self.width}{outputs}>)"
+        return f"Network.from_arrays(W=<{self.width} x {self.dim}>, a=<{self.width}{outputs}>{dtype})"
 
     @property
     def is_virtual(self) -> bool:
@@ -134,6 +157,11 @@ class Network:
         """Standard deviation of the virtual weights."""
         return self._neurons.scale
 
+    @property
+    def dtype(self):
+        """What the hidden weights (before the scale) are rounded to: "float32" or "bfloat16"."""
+        return self._neurons.dtype
+
     @in_ieee_arithmetic
     def weights(self, start: Count = 0, stop: Count | None = None) -> Floats:
         """Hidden weights of the neurons start .. stop - 1, (stop - start, dim) float64."""
@@ -156,6 +184,17 @@ class Network:
             self.width if stop is None else validation.as_count(stop, "stop", low=start + 1, high=self.width)
         )
         return start, stop - start
+
+
+def _rounded_to_bfloat16(weights, name):
+    """Float32 weights rounded to bfloat16, in float32."""
+    rounded = round_to_bfloat16(weights)
+    if not np.isfinite(rounded).all():
+        raise ValueError(
+            f"{name} holds magnitudes up to {np.abs(weights).max():.7g}, which dtype='bfloat16' rounds to "
+            f"infinity; the largest bfloat16 is 3.39e38. Scale {name} down, or take dtype='float32'."
+        )
+    return rounded
 
 
 def as_network(network, X=None):

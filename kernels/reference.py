@@ -17,6 +17,8 @@ two, using only integer operations and correctly rounded fp32 add, multiply, fma
 stream layout and the polynomials are pinned by golden values in the tests: a change is a new
 version of the format.
 
+The weights of a network of type bfloat16 are these normals, each rounded to bfloat16.
+
 Signs of output weights are bits of the words of their own stream: one call serves 128 neurons of one
 output, with the call's number in place of the id and the output's in place of feature // 4.
 """
@@ -165,6 +167,18 @@ def normals(seed, ids, dim, stream, draw=0):
     return np.ascontiguousarray(z.reshape(len(ids), -1)[:, :dim])
 
 
+def round_to_bfloat16(values):
+    """float32 values rounded to bfloat16 (8 significant bits), to nearest, ties to even; as float32.
+
+    A bfloat16 is the upper half of a float32, so the rounding is integer arithmetic on the bits: the carry
+    of a half, and of a tie with an odd last place, runs into the exponent where it must.  Above
+    3.3895314e38 the result is infinite, as it is above the largest float32.  Denormals are like others.
+    """
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    odd = bits >> np.uint32(16) & np.uint32(1)
+    return ((bits + np.uint32(0x7FFF) + odd) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
 def output_signs(seed, ids, output=0):
     """Output weights +1 / -1 (float64) of the neurons ``ids`` of a virtual network.
 
@@ -244,6 +258,34 @@ def ordered_product(A, B, C):
                 total = float(Fraction(total) + Fraction(float(A[k, i])) * Fraction(float(B[k, j])))
             out[i, j] = total
     return out
+
+
+def slices(H, factors):
+    """q[i, r] = round(factors[i] max(H[i, r], 0)), halves to even, in six bytes; (n, m, 6) integers.
+
+    q = sum_p a_p 2^(8 (6 - p)), p = 1 .. 6, with a_p from -128 to 127 but for a_1, which is positive.
+    """
+    from fractions import Fraction
+
+    out = np.empty((*H.shape, 6), int)
+    for i, r in np.ndindex(H.shape):
+        rest = round(Fraction(float(factors[i])) * Fraction(max(float(H[i, r]), 0.0)))
+        for p in range(5, 0, -1):
+            digit = (rest + 128) % 256 - 128
+            out[i, r, p] = digit
+            rest = (rest - digit) // 256
+        out[i, r, 0] = rest
+    return out
+
+
+def sliced_gram(A, B):
+    """sum_r of the a_p b_q 2^(8 (7 - p - q)) with p + q at most 7, from slices (n, m, 6), rounded once."""
+    return np.array([[float(sum(map(_sliced_product, a, b))) for b in B] for a in A])
+
+
+def _sliced_product(a, b):
+    """One neuron of sliced_gram, an integer; p and q are counted from 0 here."""
+    return sum(int(a[p]) * int(b[q]) * 256 ** (5 - p - q) for p in range(6) for q in range(6 - p))
 
 
 # ---------------------------------------------------------------------------- gradient products

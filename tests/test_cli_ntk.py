@@ -39,8 +39,8 @@ def ntk(capsys, *arguments):
     return status, *capsys.readouterr()
 
 
-def expected(mask=fn.GaussianMask(0.2), width=20_000, seed=0, mask_seed=0, **options):  # noqa: B008
-    network = fn.Network(width, 4, seed=seed)
+def expected(mask=fn.GaussianMask(0.2), width=20_000, seed=0, mask_seed=0, dtype="float32", **options):  # noqa: B008
+    network = fn.Network(width, 4, seed=seed, dtype=dtype)
     X = datasets.preprocess(datasets.load("iris").features, "unit")
     return fn.ntk(X, network=network, mask=mask, seed=mask_seed, **options)
 
@@ -93,6 +93,13 @@ def test_every_mask_is_the_one_of_the_api(capsys, no_picture, arguments, mask, t
     assert text in out
     assert "seed 5, mask seed 7" in out
     require_kernel(expected(mask, seed=5, mask_seed=7))
+
+
+def test_weights_of_bfloat16(capsys, no_picture):
+    status, out, _ = ntk(capsys, *IRIS, "--dtype", "bfloat16")
+    assert status == 0
+    assert "20,000 neurons of bfloat16 weights, gaussian mask" in out
+    require_kernel(expected(dtype="bfloat16"))
 
 
 def test_the_memory_bounds_the_tiles_and_not_the_matrix(capsys, monkeypatch, no_picture):

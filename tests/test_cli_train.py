@@ -181,6 +181,25 @@ def test_every_mask_is_the_one_of_the_api(capsys, tmp_path, no_picture, argument
     np.testing.assert_array_equal(weights(tmp_path / "out"), run.network.weights())
 
 
+def test_weights_of_bfloat16(capsys, tmp_path, no_picture):
+    options = "--steps", "3", "--dtype", "bfloat16", "--output", "out"
+    status, out, _ = train(capsys, *IRIS, *options)
+    assert status == 0
+    assert "64 neurons of bfloat16 weights, gaussian mask" in out
+    run = fn.TrainingRun.load("out/run.npz")
+    with np.load("out/data.npz") as data:
+        again = fn.train(
+            *(data["X"], data["y"]),
+            network=fn.Network(64, 4, outputs=3, dtype="bfloat16"),
+            mask=fn.GaussianMask(0.2),
+            step_size=run.step_size,
+            steps=3,
+            row_ids=data["ids"],
+        )
+    np.testing.assert_array_equal(run.network.weights(), again.network.weights())
+    assert ', dtype="bfloat16")' in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+
+
 def test_no_row_held_out(capsys, tmp_path):
     status, out, _ = train(capsys, *IRIS, "--steps", "20", "--test-fraction", "0", "--output", "out")
     assert status == 0

@@ -61,6 +61,12 @@ CASES = {
     "diagonal, both": (fn.ntk_diag, [(1000, 16)], {"network": GENERAL, "layers": "both"}),
     "diagonal, masked": (fn.ntk_diag, [(600, 300)], {"network": DEEP, "mask": MASK}),
     "pattern": (fn.activation_pattern, [(1000, 16)], {"network": NETWORK}),
+    "bfloat16": (fn.ntk, [(1000, 300)], {"network": fn.Network(20_000, 300, dtype="bfloat16")}),
+    "bfloat16, few features": (
+        fn.ntk_diag,
+        [(3000, 2)],
+        {"network": fn.Network(20_000, 2, dtype="bfloat16")},
+    ),
     "pattern, zero rows": (fn.activation_pattern, [(1000, 16, 5)], {"network": NETWORK}),
     "outputs": (fn.outputs, [(1000, 16)], {"network": GENERAL}),
     "outputs, few rows": (fn.outputs, [(2, 16)], {"network": NETWORK}),
@@ -73,7 +79,7 @@ CASES = {
 }
 
 
-QUICK = "hidden", "both", "cross", "masked", "diagonal, masked", "pattern, zero rows", "outputs"
+QUICK = "hidden", "both", "cross", "masked", "diagonal, masked", "bfloat16", "pattern, zero rows", "outputs"
 
 
 @pytest.mark.parametrize("name", some(CASES, *QUICK))
@@ -91,8 +97,9 @@ def test_the_estimate_covers_the_peak(name):
 def test_inputs_are_packed_once_whatever_the_threads(monkeypatch):
     """Also where workers start at the same time: what they share is made before them, not by each."""
     kernels, packed = load(), []
-    pack = kernels.pattern_inputs
-    monkeypatch.setattr(kernels, "pattern_inputs", lambda X: packed.append(len(X)) or pack(X))
+    forward = kernels.forward("float32")
+    counting = forward._replace(inputs=lambda X: packed.append(len(X)) or forward.inputs(X))
+    monkeypatch.setattr(kernels, "forward", {"float32": counting}.get)
     fn.ntk_diag(rows(20_000, 50), network=fn.Network(4096, 50), threads=4)
     assert packed == [20_000]
 

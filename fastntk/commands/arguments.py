@@ -3,6 +3,7 @@
 import argparse
 
 from ..datasets import BUILT_IN, PREPROCESSINGS
+from ..network import DTYPES
 from ..validation import as_seed
 
 MASKS = ("gaussian", "additive", "lognormal", "bernoulli", "none")
@@ -48,6 +49,17 @@ def add_mask(group):
     )
     group.add_argument(
         "--keep", type=float, help="probability that a bernoulli mask keeps an entry (default 0.9)"
+    )
+
+
+def add_dtype(group, default=argparse.SUPPRESS):
+    """--dtype."""
+    group.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        default=default,
+        help="of the initial weights (default float32); bfloat16: rounded to 8 bits, patterns as exact, and "
+        "sooner on processors with AMX",
     )
 
 

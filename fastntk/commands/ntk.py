@@ -85,6 +85,7 @@ def _add_kernel(ntk):
         metavar="M",
         help="number of hidden neurons (default 1000000); 1e9 will do",
     )
+    arguments.add_dtype(kernel, "float32")
     arguments.add_mask(kernel)
     kernel.add_argument(
         "--draws",
@@ -122,6 +123,7 @@ def _run(options):
         settings = kernel_file.KernelSettings(
             preprocess=options.preprocess,
             width=options.width,
+            dtype=options.dtype,
             mask=options.mask,
             strength=strength_of(options.mask, given),
             draws=options.draws,

@@ -74,6 +74,7 @@ def _add_network(train):
     network.add_argument(
         "--width", type=arguments.width, metavar="M", help="number of hidden neurons (default 4096)"
     )
+    arguments.add_dtype(network)
     arguments.add_mask(network)
     network.add_argument(
         "--seed", type=int, help="of weights, masks, batches and the rows held out (default 0)"
@@ -208,6 +209,7 @@ def _as_text(watched):
     """What is printed in the end."""
     from ..study import scores, table
     from ..study.mask_options import mask_text
+    from ..study.settings import neurons_text
 
     task, settings, run = watched.task, watched.settings, watched.run
     kind = f"{task.classes} classes" if task.classes else "one quantity"
@@ -215,7 +217,7 @@ def _as_text(watched):
     step_size = table.number(run.step_size, 3)
     lines = [
         f"{settings.data}: {split}, {task.X.shape[1]:,} features, {kind}",
-        f"{settings.width:,} neurons, {mask_text(settings.mask, settings.strength)}, seed {settings.seed}",
+        f"{neurons_text(settings)}, {mask_text(settings.mask, settings.strength)}, seed {settings.seed}",
         f"{run.steps_done:,} steps of size {step_size}",
     ]
     if watched.scores:

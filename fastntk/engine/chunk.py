@@ -41,7 +41,7 @@ class Chunk:
     def bits(self, k):
         """Pattern bits of input k, (padded rows, bytes) uint8; zero beyond ``count``."""
         if self._scratch is None:
-            self._scratch = self.kernels.pattern_scratch(self.neurons.dim)
+            self._scratch = self._forward.scratch(self.neurons.dim)
         shape = self.kernels.bits_shape(len(self.inputs[k]), self.count)
         if self._bits[k] is None or self._bits[k].shape != shape:
             self._bits[k] = self.kernels.empty(shape, np.uint8, fill=0)
@@ -53,8 +53,12 @@ class Chunk:
             self._bits_current[k] = True
         return bits
 
+    @property
+    def _forward(self):
+        return self.kernels.forward(self.neurons.dtype)
+
     def _evaluate(self, side, bits):
-        self.kernels.pattern(
+        self._forward.pattern(
             side.pattern_inputs,
             self.neurons.kernel_weights,
             np.uint64(self.neurons.seed),
@@ -68,14 +72,15 @@ class Chunk:
         if side.store is not None:
             side.store.keep(side.name, (self.first, self.count), bits)
 
-    def blocks(self, size=RELU_BLOCK):
-        """(first within the chunk, count) of each block of neurons."""
-        for start in range(0, self.count, size):
+    def blocks(self, size=RELU_BLOCK, first=0, count=None):
+        """(first within the chunk, count) of each block of neurons, all or ``count`` from ``first`` on."""
+        stop = self.count if count is None else first + count
+        for start in range(first, stop, size):
             if self.stopped():
                 raise Stopped
-            yield start, min(size, self.count - start)
+            yield start, min(size, stop - start)
 
-    def relu_blocks(self):
+    def relu_blocks(self, first=0, count=None):
         """Blocks of neurons in order: (first within the chunk, count, [rectified preactivations]).
 
         The preactivations of input k are panels (groups, >= count, G) float64, each h = w . x~ one
@@ -85,13 +90,13 @@ class Chunk:
         if self._panels is None:
             self._panels = np.empty((RELU_BLOCK // width, dim, width))
             self._relu = [np.empty(kernels.product_shape(RELU_BLOCK, len(side))) for side in self.inputs]
-        for start, count in self.blocks():
-            kernels.sums.pack_weights(self.neurons.rows(self.first + start, count, kernels), self._panels)
+        for start, size in self.blocks(RELU_BLOCK, first, count):
+            kernels.sums.pack_weights(self.neurons.rows(self.first + start, size, kernels), self._panels)
             for side, relu in zip(self.inputs, self._relu, strict=True):
                 relu[:] = 0.0
                 kernels.ordered_product(self._panels, side.feature_panels, dim, False, relu)
                 kernels.sums.rectify(relu)
-            yield start, count, self._relu
+            yield start, size, self._relu
 
     def moment_blocks(self):
         """Blocks of neurons in order: (first within the chunk, unscaled weights, [Moments of each input]).
@@ -114,11 +119,12 @@ def clear_beyond(bits, count):
     bits[:, whole:] = 0
 
 
-def nbytes_chunk(kernels, dim, sizes, needs):
+def nbytes_chunk(kernels, neurons, sizes, needs):
     """Bytes of one worker's buffers for inputs of the given sizes."""
+    dim = neurons.dim
     total = OUTPUT_WEIGHT_BYTES * CHUNK
     if "bits" in needs:
-        total += kernels.pattern_scratch_bytes(dim)
+        total += kernels.forward(neurons.dtype).scratch_bytes(dim)
         total += sum(int(np.prod(kernels.bits_shape(n, CHUNK))) for n in sizes)
     if "relu" in needs:
         total += 8 * RELU_BLOCK * dim + 4 * RELU_BLOCK * dim

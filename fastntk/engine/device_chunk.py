@@ -21,6 +21,7 @@ class DeviceChunk:
     def __init__(self, device, neurons, inputs, needs, stopped, most):
         self.device, self.neurons, self.inputs, self.stopped = device, neurons, inputs, stopped
         self.first = self.count = 0
+        self._is_bfloat16 = neurons.dtype == "bfloat16"
         self._weights = None  # of the range, where they are given
         self._has_bits = [False] * len(inputs)
         self._scratch = forward.forward_scratch(device, max(map(len, inputs)), neurons.dim, most)
@@ -44,8 +45,9 @@ class DeviceChunk:
         if not self._has_bits[k]:
             source = self._source(0)
             forward.pattern(
-                self.device, self._rows[k], *source, self.count, self._scratch, bits, self._settled
-            )
+                self.device, self._rows[k], *source, self.count, self._scratch, bits, self._settled,
+                bfloat16=self._is_bfloat16,
+            )  # fmt: skip
             self._has_bits[k] = True
         return bits
 
@@ -98,7 +100,10 @@ class DeviceChunk:
         for chunk, count in enumerate(counts):
             scratch = self._scratch._replace(panel=panels[chunk])
             source, size = self._source(start + chunk * CHUNK), panels.shape[2]
-            forward.fill_panel(self.device, scratch, *source, count, self.neurons.dim, size, scaled=False)
+            forward.fill_panel(
+                self.device, scratch, *source, count, self.neurons.dim, size, scaled=False,
+                bfloat16=self._is_bfloat16,
+            )  # fmt: skip
 
     def _source(self, start) -> tuple[object, int, int, int]:
         """What kernels make the weights from ``start`` on of: (given weights, seed, stream word, first)."""

@@ -19,7 +19,8 @@ def digest(*arrays):
 def network_digest(neurons):
     """What stands for a network."""
     if neurons.given_weights is None:
-        return f"seed {neurons.seed}, scale {neurons.scale!r}"
+        rounded = ", rounded to bfloat16" if neurons.dtype == "bfloat16" else ""
+        return f"seed {neurons.seed}, scale {neurons.scale!r}{rounded}"
     if neurons.given_output_weights is None:
         return f"{digest(neurons.given_weights)}, signs of seed {neurons.seed}"
     return digest(neurons.given_weights, neurons.given_output_weights)

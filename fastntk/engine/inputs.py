@@ -12,16 +12,18 @@ class PackedInputs:
     """One side of a Gram matrix: rows x~ (n, d) float32, the zero rows taken out.
 
     The pattern, the outputs and every kernel entry of a zero row are zero, so zero rows never enter a
-    sweep (unless there are no others); ``active`` says where the others stand.
+    sweep (unless there are no others); ``active`` says where the others stand.  ``dtype`` is that of the
+    weights that they meet.
     """
 
-    def __init__(self, masked, kernels):
+    def __init__(self, masked, kernels, dtype="float32"):
         self.total = len(masked)
         self.active = np.flatnonzero(masked.any(axis=1))
         if not len(self.active):
             self.active = np.zeros(1, int)  # no kernel has to know about empty inputs
         self.rows = read_only(masked if len(self.active) == self.total else masked[self.active])
         self.kernels = kernels
+        self.dtype = dtype
         self.store = self.name = (
             None  # where patterns are kept (patterns.py), and what these are called there
         )
@@ -46,7 +48,7 @@ class PackedInputs:
     @cached_property
     def pattern_inputs(self):
         """What the forward kernel reads."""
-        return self.kernels.pattern_inputs(self.rows)
+        return self.kernels.forward(self.dtype).inputs(self.rows)
 
     @cached_property
     def feature_panels(self):
@@ -59,10 +61,16 @@ class PackedInputs:
         return self.kernels.double_rows(self.rows)
 
     @cached_property
+    def norm_bounds(self):
+        """At least ||x~_i||, (n,) float64: the same bits whatever NumPy."""
+        squares = np.empty(len(self))
+        self.kernels.sums.row_squares(self.rows, squares)
+        return np.sqrt(squares) * (1 + 1e-9)
+
+    @cached_property
     def norm_exponents(self):
         """Integers e with ||x~_i|| <= 2^e_i, (n,)."""
-        norms = np.sqrt((self.rows.astype(np.float64) ** 2).sum(axis=1)) * (1 + 1e-9)
-        return np.frexp(norms)[1]
+        return np.frexp(self.norm_bounds)[1]
 
     @property
     def places(self):
@@ -86,7 +94,7 @@ def nbytes_packed(n, dim, kernels, needs):
     """Bytes of one packed side, beyond the (n, d) rows themselves."""
     if "moments" in needs:
         return nbytes_moment_inputs(n, dim, kernels)
-    bits = 4 * (n + kernels.path.forward_rows) * (dim + 8) if "bits" in needs else 0
+    bits = 4 * (n + 32) * (dim + 32) if "bits" in needs else 0  # the padding of any layout
     panels = 8 * kernels.groups(n) * kernels.group_width * dim
     temporaries = 8 * n * dim * (3 if "bits" in needs else 1)  # float64 copies while packing
     return 4 * n * dim + bits + panels + temporaries

@@ -44,7 +44,7 @@ class NeuronSums:
 
     def pack(self, masked):
         """Masked inputs (n, d) float32 as :meth:`run` takes them."""
-        return PackedInputs(masked, self.kernels).prepared(self.needs)
+        return PackedInputs(masked, self.kernels, self.neurons.dtype).prepared(self.needs)
 
     def run(self, inputs, **extra):
         """The finished sums, one array for each quantity, for [rows] or [rows, columns]."""
@@ -81,7 +81,7 @@ def plan_sums(
     """
     kernels, dim, sizes = load(), neurons.dim, [n for n in (rows, columns) if n is not None]
     needs, values = all_needs(quantities), values or columns or 1
-    worker_bytes = max(nbytes_chunk(kernels, dim, sizes, needs) + scratch_bytes, finishing_bytes)
+    worker_bytes = max(nbytes_chunk(kernels, neurons, sizes, needs) + scratch_bytes, finishing_bytes)
     worker_bytes += sum(quantity.nbytes(kernels, rows, values) for quantity in quantities)
     plan = make_plan(
         neurons.width,

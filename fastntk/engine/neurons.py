@@ -14,23 +14,28 @@ class Neurons:
     """Weights and output weights made from a seed, or read from arrays.
 
     ``weights`` is None or (m, d) float32, ``output_weights`` None (random signs of ``outputs`` outputs)
-    or (m, q) float64.
+    or (m, q) float64.  With ``dtype`` "bfloat16", normals are rounded to bfloat16, and given weights are
+    bfloat16 numbers.
     """
 
     stream_word = reference.stream_word(reference.WEIGHT_STREAM, 0)
 
-    def __init__(self, width, dim, seed, scale, weights=None, output_weights=None, outputs=1):
+    def __init__(
+        self, width, dim, seed, scale, weights=None, output_weights=None, outputs=1, dtype="float32"
+    ):
         self.width = width
         self.dim = dim
         self.seed = seed
         self.scale = scale
+        self.dtype = dtype
         self.given_weights = weights
         self.given_output_weights = output_weights
         self.outputs = outputs if output_weights is None else output_weights.shape[1]
 
     def with_output_weights(self, output_weights):
         """The same neurons with other output weights, (m, q) float64: ``OutputSums`` of a tangent."""
-        return Neurons(self.width, self.dim, self.seed, self.scale, self.given_weights, output_weights)
+        arrays = self.given_weights, output_weights
+        return Neurons(self.width, self.dim, self.seed, self.scale, *arrays, dtype=self.dtype)
 
     def __getstate__(self):
         """What travels to workers: the given arrays once."""
@@ -49,10 +54,13 @@ class Neurons:
         """Unscaled weights of the neurons first .. first + count - 1, (count, d) float32."""
         if self.given_weights is not None:
             return self.given_weights[first : first + count]
-        out = np.empty((count, self.dim), np.float32)
-        ids = np.arange(first, first + count, dtype=np.uint64)
-        (kernels or load()).random_rows(True, self.seed, self.stream_word, ids, out)
-        return out
+        return self.virtual_rows(np.arange(first, first + count, dtype=np.uint64), kernels or load())
+
+    def virtual_rows(self, ids, kernels):
+        """Unscaled virtual weights of the neurons ``ids`` (uint64), (len(ids), d) float32."""
+        out = np.empty((len(ids), self.dim), np.float32)
+        kernels.random_rows(True, self.seed, self.stream_word, ids, out)
+        return reference.round_to_bfloat16(out) if self.dtype == "bfloat16" else out
 
     def output_weights(self, first, count):
         """(count, q) float64."""

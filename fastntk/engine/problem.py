@@ -5,6 +5,7 @@ from typing import NamedTuple
 from ..kernels import load
 from .inputs import PackedInputs
 from .neuron_sums import all_needs
+from .neurons import Neurons
 
 
 class Part(NamedTuple):
@@ -22,7 +23,7 @@ class Problem(NamedTuple):
     them gives, a tile at a time, is (n, d) float32.  ``backend`` is "cpu" or "cuda".
     """
 
-    neurons: object
+    neurons: Neurons
     quantities: list
     sides: list
     seed: int
@@ -35,7 +36,9 @@ class Problem(NamedTuple):
         if part.columns is None or (len(self.sides) == 1 and part.columns == part.rows):
             del tiles[1]
         return [
-            PackedInputs(side.masked(self.seed, part.draw, slice(*rows)), load()).prepared(needs)
+            PackedInputs(
+                side.masked(self.seed, part.draw, slice(*rows)), load(), self.neurons.dtype
+            ).prepared(needs)
             for side, rows in tiles
         ]
 

@@ -196,8 +196,7 @@ class Steps:
         if neurons.given_weights is not None:
             contiguous = (np.diff(ids) == 1).all()
             return neurons.given_weights[slice(ids[0], ids[-1] + 1) if contiguous else ids]
-        rows = np.empty((len(ids), neurons.dim), np.float32)
-        self.kernels.random_rows(True, neurons.seed, neurons.stream_word, ids.astype(np.uint64), rows)
+        rows = neurons.virtual_rows(ids.astype(np.uint64), self.kernels)
         return rows if neurons.scale == 1 else (neurons.scale * rows.astype(np.float64)).astype(np.float32)
 
     def _totals(self, batch):

@@ -19,6 +19,7 @@ from ..gram import ntk
 from ..network import Network
 from .folder import OutputError
 from .mask_options import make_mask, mask_text
+from .settings import neurons_text
 from .sorted_pixels import SortedPixels
 
 PIXELS = 600
@@ -38,6 +39,7 @@ class KernelSettings:
 
     preprocess: str
     width: int
+    dtype: str
     mask: str
     strength: tuple | None
     draws: int
@@ -163,7 +165,7 @@ def write_kernel(dataset, path, settings, *, progress=None, checkpoint=None, **r
         X = preprocess(dataset.features, settings.preprocess)
         matrix = ntk(
             X,
-            network=Network(settings.width, X.shape[1], seed=settings.seed),
+            network=Network(settings.width, X.shape[1], seed=settings.seed, dtype=settings.dtype),
             mask=make_mask(settings.mask, settings.strength),
             draws=settings.draws,
             layers=settings.layers,
@@ -219,7 +221,7 @@ def described(settings):
     if settings.mask != "none":
         masks += f"{settings.draws:,} draw{'s' * (settings.draws > 1)}, "
     layers = "both layers" if settings.layers == "both" else f"{settings.layers} layer"
-    return f"{settings.width:,} neurons, {masks}{layers}"
+    return f"{neurons_text(settings)}, {masks}{layers}"
 
 
 def short(count):

@@ -35,7 +35,9 @@ def provenance():
 
 def _cpu_path():
     kernels = load()
-    return f"{kernels.name}, counts with AMX" if kernels.counts_with_amx else kernels.name
+    kinds = {"int8": kernels.counts_with_amx, "bf16": kernels.forwards_with_amx}
+    used = " and ".join(kind for kind, is_used in kinds.items() if is_used)
+    return f"{kernels.name}, with AMX {used}" if used else kernels.name
 
 
 def processor_name():

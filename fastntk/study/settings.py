@@ -28,6 +28,7 @@ class Settings:
     preprocess: str
     test_fraction: float
     width: int
+    dtype: str
     mask: str
     kappa: float | None
     tau: float | None
@@ -59,6 +60,7 @@ DEFAULTS = {
     "preprocess": "unit",
     "test_fraction": 0.2,
     "width": 4096,
+    "dtype": "float32",
     "mask": "gaussian",
     "mode": "masked",
     "steps": 1000,
@@ -66,6 +68,12 @@ DEFAULTS = {
     "batch_size": None,
     "seed": 0,
 }
+
+
+def neurons_text(settings):
+    """The neurons of settings with a width and a dtype, in words."""
+    weights = "" if settings.dtype == "float32" else f" of {settings.dtype} weights"
+    return f"{settings.width:,} neurons{weights}"
 
 
 def complete(given, rows):

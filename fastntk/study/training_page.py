@@ -10,6 +10,7 @@ FACTS = (  # of the settings, in the order of the page
     "preprocess",
     "test_fraction",
     "width",
+    "dtype",
     "mask",
     "kappa",
     "tau",

@@ -68,7 +68,8 @@ class WatchedRun:
     def initial_network(self):
         """The network before the first step."""
         task, settings = self.task, self.settings
-        return Network(settings.width, task.X.shape[1], outputs=task.outputs, seed=settings.seed)
+        options = {"outputs": task.outputs, "seed": settings.seed, "dtype": settings.dtype}
+        return Network(settings.width, task.X.shape[1], **options)
 
     @property
     def output_gain(self):

@@ -1,12 +1,25 @@
 """The CPU backend: one :class:`CpuKernels` for each instruction-set path, compiled on first use."""
 
 import math
-from functools import cached_property, lru_cache, partial
+from collections.abc import Callable
+from functools import cached_property, partial
+from typing import NamedTuple
 
 import numpy as np
 
-from . import layout, product
-from .paths import counts_with_amx
+from . import layout, layout_amx, product
+from .paths import counts_with_amx, forwards_with_amx
+
+
+class Forward(NamedTuple):
+    """The forward pass of one type of weights: its layouts and its kernel."""
+
+    inputs: Callable  # (n, d) fp32 rows as the kernel reads them
+    scratch: Callable  # working memory of one worker, by the number of features
+    pattern: Callable
+
+    def scratch_bytes(self, dim):
+        return sum(array.nbytes for array in self.scratch(dim))
 
 
 class CpuKernels:
@@ -19,11 +32,10 @@ class CpuKernels:
         self.path = path
         self.name = path.name
         self.counts_with_amx = counts_with_amx(path)
-        self.row_multiple = math.lcm(path.forward_rows, *self._counting.tile(path))
+        self.forwards_with_amx = forwards_with_amx(path)
+        tiles = (layout_amx.TILE,) if self.forwards_with_amx else ()
+        self.row_multiple = math.lcm(path.forward_rows, *tiles, *self._counting.tile(path))
         self.group_width = product.group_width(path)
-        self.pattern_inputs = partial(layout.pattern_inputs, path=path)
-        self.pattern_scratch = partial(layout.pattern_scratch, path=path)
-        self.pattern_scratch_bytes = lru_cache(partial(layout.pattern_scratch_bytes, path=path))
         self.to_panels = partial(product.to_panels, path=path)
         self.from_panels = product.from_panels
 
@@ -46,31 +58,72 @@ class CpuKernels:
     empty = staticmethod(layout.aligned)
 
     # ------------------------------------------------------------------------------ kernels
+    def forward(self, dtype):
+        """The :class:`Forward` of weights that are "float32", or "bfloat16" numbers."""
+        return self._rounded_forward if dtype == "bfloat16" else self._forward
+
     @cached_property
-    def pattern(self):
+    def _forward(self):
+        return self._plain_forward(rounded=False)
+
+    @cached_property
+    def _rounded_forward(self):
+        if self.forwards_with_amx:
+            from . import forward_amx
+
+            return Forward(layout_amx.tile_inputs, layout_amx.tile_scratch, forward_amx.make_pattern())
+        return self._plain_forward(rounded=True)
+
+    def _plain_forward(self, rounded):
         from .forward import make_pattern
 
-        return make_pattern(self.path)
+        inputs = partial(layout.pattern_inputs, path=self.path)
+        scratch = partial(layout.pattern_scratch, path=self.path)
+        return Forward(inputs, scratch, make_pattern(self.path, rounded=rounded))
 
     @cached_property
     def _counting(self):
         """The module of the fastest way to count."""
-        from . import coactivation, coactivation_amx
+        from . import coactivation, coactivation_amx, coactivation_lookup
 
-        return coactivation_amx if self.counts_with_amx else coactivation
+        if self.counts_with_amx:
+            return coactivation_amx
+        return coactivation_lookup if self.name == "avx2" else coactivation
 
     @cached_property
     def coactivation(self):
         return self._counting.make_coactivation(self.path)
 
-    def coactivation_scratch_bytes(self, columns):
-        return self._counting.scratch_bytes(columns)
+    def coactivation_scratch_bytes(self, rows, columns):
+        return self._counting.scratch_bytes(rows, columns)
 
     @cached_property
     def ordered_product(self):
         from .product import make_ordered_product
 
         return make_ordered_product(self.path)
+
+    @cached_property
+    def slices(self):
+        """The module of rectified preactivations in bytes, which AMX multiplies; None where there is none."""
+        if not self.counts_with_amx:
+            return None
+        from . import slices
+
+        return slices
+
+    @cached_property
+    def cut_rectified(self):
+        return self.slices.make_cut_rectified(self.path)
+
+    def cut_scratch(self, dim):
+        return self.slices.cut_scratch(dim, self.path)
+
+    @cached_property
+    def sliced_gram(self):
+        from .sliced_gram import make_sliced_gram
+
+        return make_sliced_gram(self.path)
 
     @cached_property
     def _random_rows(self):

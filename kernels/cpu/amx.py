@@ -1,6 +1,6 @@
 """Matrix tiles of Intel AMX: eight registers of 16 rows of 64 bytes, and products that add up in them.
 
-Only for processes that may use them: ``paths.counts_with_amx`` says so.
+Only for processes that may use them: ``paths.counts_with_amx`` and ``paths.forwards_with_amx`` say so.
 """
 
 import numpy as np
@@ -25,6 +25,11 @@ def _move(emit, instruction, number, address, stride):
     emit.call(f"llvm.x86.{instruction}", ir.VoidType(), _register(number), *place)
 
 
+def zero_tile(emit, number):
+    """Clear a register."""
+    emit.call("llvm.x86.tilezero", ir.VoidType(), _register(number))
+
+
 def load_tile(emit, number, address, stride):
     """Fill a register from rows of 64 bytes that are ``stride`` apart."""
     _move(emit, "tileloadd64", number, address, stride)
@@ -35,9 +40,21 @@ def store_tile(emit, number, address, stride):
     _move(emit, "tilestored64", number, address, stride)
 
 
-def add_byte_products(emit, sums, left, right):
-    """sums[i, j] += sum_k left[i, k] right[k // 4, j, k % 4]: unsigned bytes, exact in int32."""
-    emit.call("llvm.x86.tdpbuud", ir.VoidType(), *map(_register, (sums, left, right)))
+def add_byte_products(emit, sums, left, right, left_signed=False, right_signed=False):
+    """sums[i, j] += sum_k left[i, k] right[k // 4, j, k % 4] of bytes, exact in int32."""
+    signs = "".join("s" if signed else "u" for signed in (left_signed, right_signed))
+    emit.call(f"llvm.x86.tdpb{signs}d", ir.VoidType(), *map(_register, (sums, left, right)))
+
+
+def add_bfloat16_products(emit, sums, left, right):
+    """sums[i, j] += sum_k left[i, k] right[k // 2, j, k % 2]: bfloat16, 32 products, added in float32.
+
+    Intel specifies the order and the roundings (Intel 64 and IA-32 Architectures Software Developer's
+    Manual, volume 2, TDPBF16PS): one chain of 16 fused multiply-adds over the even k and one over the odd
+    k, each from 0; the sum of the two; that added to ``sums``.  Every result is rounded to nearest even,
+    denormal operands count as 0 and denormal results become 0, whatever MXCSR says.
+    """
+    emit.call("llvm.x86.tdpbf16ps", ir.VoidType(), *map(_register, (sums, left, right)))
 
 
 @vector_kernel

@@ -15,8 +15,10 @@ def _source_digest():
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
 
 
-def compiled(function):
+def compiled(function, reassociate=False):
     """``numba.njit`` without the GIL and with the disk cache; without it where no folder is writable.
+
+    With ``reassociate`` the float sums of this function may be added in any order.
 
     Numba renews a cached function when its own file changes.  Kernels use helpers of other files, so the
     name that the cache goes by carries a hash of them all.
@@ -24,8 +26,9 @@ def compiled(function):
     from numba import njit
 
     function.__qualname__ += "." + _source_digest()
+    options = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc"} if reassociate else False}
     try:
-        return njit(function, nogil=True, cache=True, error_model="numpy")
+        return njit(function, cache=True, **options)
     except RuntimeError as error:  # "cannot cache function: no locator available"
         logger.debug("compiling %s without a disk cache: %s", function.__name__, error)
-        return njit(function, nogil=True, error_model="numpy")
+        return njit(function, **options)

@@ -41,17 +41,26 @@ def _exact_sum_is_positive(x, w):
 exact_sum_is_positive = compiled(_exact_sum_is_positive)
 
 
-def _is_positive(x, w):
-    """Whether the exact real number x . w is positive, for fp32 vectors.
-
-    The products are exact in float64, so only the sum rounds: its error is at most
-    (d - 1) 2^-53 sum |x_k w_k| to first order, and the factor below is twice that.
-    """
+def _double_sums(x, w):
+    """(sum_k x_k w_k, sum_k |x_k w_k|) in float64, added in whatever order is fastest."""
     total, magnitude = 0.0, 0.0
     for k in range(len(x)):
         product = np.float64(x[k]) * np.float64(w[k])
         total += product
         magnitude += abs(product)
+    return total, magnitude
+
+
+double_sums = compiled(_double_sums, reassociate=True)
+
+
+def _is_positive(x, w):
+    """Whether the exact real number x . w is positive, for fp32 vectors; of w, the first len(x) entries.
+
+    The products are exact in float64, so only the sum rounds: its error is at most
+    (d - 1) 2^-53 sum |x_k w_k| to first order, and the factor below is twice that.
+    """
+    total, magnitude = double_sums(x, w)
     if abs(total) > (len(x) + 4) * 2.0**-52 * magnitude:
         return total > 0.0
     return exact_sum_is_positive(x, w)

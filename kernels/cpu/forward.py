@@ -42,6 +42,52 @@ def _accumulate(emit, lanes, rows, fused, x, w, depth):
     return emit.loop(emit.integer(depth) >> 2, [zero] * (2 * rows), step)
 
 
+def decide(
+    emit, lanes, rows, checked, sum_of, bits, row_bytes, factors, block_factor, panel_factors, suspects
+):
+    """Bits of a tile of ``rows`` samples by 2 ``lanes`` neurons; non-zero where a sign is undecided.
+
+    ``sum_of(row, z)`` is a vector of sums.  ``suspects`` then holds a mask of undecided neurons for each row.
+    """
+
+    def joined(masks):
+        low, high = (mask.mask_bits(2 * lanes) for mask in masks)
+        return low | (high << lanes)
+
+    smallest = []  # four magnitudes in turn, so that no instruction waits for the one before
+    for row in range(rows):
+        sums = [sum_of(row, z) for z in range(2)]
+        positive = joined([total.above(0.0) for total in sums])
+        emit.store(positive, emit.integer(bits) + emit.integer(row_bytes) * row)
+        if row < 2:
+            smallest += sums
+        else:
+            smallest = smallest[2:] + [
+                emit.smaller_magnitude(*pair) for pair in zip(smallest[:2], sums, strict=True)
+            ]
+    if not checked:
+        return emit.integer(0)
+
+    while len(smallest) > 1:
+        pairs = zip(smallest[::2], smallest[1::2], strict=True)
+        smallest = [emit.smaller_magnitude(a, b) for a, b in pairs]
+    largest_bound = emit.load(_FLOAT, block_factor) * emit.load(_FLOAT, panel_factors, 8 * lanes)
+    undecided = smallest[0].not_above(emit.broadcast(largest_bound, lanes)).mask_bits(lanes)
+
+    def lane_by_lane():
+        any_suspect = None
+        panel = [emit.load(f32(lanes), panel_factors, 4 * lanes * z) for z in range(2)]
+        for row in range(rows):
+            factor = emit.load_broadcast(_FLOAT, lanes, factors, 4 * row)
+            masks = [emit.absolute(sum_of(row, z)).not_above(factor * panel[z]) for z in range(2)]
+            suspect = emit.widen(joined(masks), 32)
+            emit.store(suspect, suspects, 4 * row)
+            any_suspect = suspect if any_suspect is None else any_suspect | suspect
+        return emit.widen(any_suspect, 64)
+
+    return emit.when(undecided.differs(0), lane_by_lane)
+
+
 @vector_kernel
 def partial_tile(emit, lanes, rows, fused, x, w, depth, partial):
     """Add the sums over a depth block that is not the last."""
@@ -62,37 +108,10 @@ def finish_tile(
     sums = _accumulate(emit, lanes, rows, fused, x, w, depth)
     if blocked:
         sums = [emit.load(f32(lanes), partial, 4 * lanes * place) + total for place, total in enumerate(sums)]
-
-    def joined(masks):
-        low, high = (mask.mask_bits(2 * lanes) for mask in masks)
-        return low | (high << lanes)
-
-    for row in range(rows):
-        positive = joined([total.above(0.0) for total in sums[2 * row : 2 * row + 2]])
-        emit.store(positive, emit.integer(bits) + emit.integer(row_bytes) * row)
-    if not checked:
-        return emit.integer(0)
-
-    smallest = sums
-    while len(smallest) > 1:
-        pairs = zip(smallest[::2], smallest[1::2], strict=False)
-        odd_one = smallest[-1:] if len(smallest) % 2 else []
-        smallest = [emit.smaller_magnitude(a, b) for a, b in pairs] + odd_one
-    largest_bound = emit.load(_FLOAT, block_factor) * emit.load(_FLOAT, panel_factors, 8 * lanes)
-    undecided = smallest[0].not_above(emit.broadcast(largest_bound, lanes)).mask_bits(lanes)
-
-    def lane_by_lane():
-        any_suspect = None
-        panel = [emit.load(f32(lanes), panel_factors, 4 * lanes * z) for z in range(2)]
-        for row in range(rows):
-            factor = emit.load_broadcast(_FLOAT, lanes, factors, 4 * row)
-            masks = [emit.absolute(sums[2 * row + z]).not_above(factor * panel[z]) for z in range(2)]
-            suspect = emit.widen(joined(masks), 32)
-            emit.store(suspect, suspects, 4 * row)
-            any_suspect = suspect if any_suspect is None else any_suspect | suspect
-        return emit.widen(any_suspect, 64)
-
-    return emit.when(undecided.differs(0), lane_by_lane)
+    bound = factors, block_factor, panel_factors
+    return decide(
+        emit, lanes, rows, checked, lambda row, z: sums[2 * row + z], bits, row_bytes, *bound, suspects
+    )
 
 
 @vector_kernel
@@ -145,19 +164,41 @@ def _pack_given_panel(weights, first, panel):
 pack_given_panel = compiled(_pack_given_panel)
 
 
+def _neuron_of_panel(panel, j, neuron):
+    """The weights of neuron j of a panel, of which those after the last feature do not count."""
+    if panel.ndim == 2:
+        for k in range(len(neuron)):
+            neuron[k] = panel[k, j]
+    else:  # tiles of pairs of bfloat16, layout_amx.TileScratch
+        bits = neuron.view(np.uint32)
+        for step in range(len(panel)):
+            for pair in range(16):
+                both = panel[step, j // 16, pair, j % 16]
+                bits[32 * step + 2 * pair] = both << np.uint32(16)
+                bits[32 * step + 2 * pair + 1] = both & np.uint32(0xFFFF0000)
+
+
+neuron_of_panel = compiled(_neuron_of_panel)
+
+
 def _settle_tile(rows, first_row, weights, first_neuron, panel, suspects, neuron, bits, first_bit):
     """Replace the undecided bits of a tile by exact ones; the number of them."""
     settled = 0
     dim = rows.shape[1]
     for t in range(len(suspects)):
-        remaining = suspects[t]
+        remaining, j = suspects[t], -1
         row = min(first_row + t, len(rows) - 1)
-        for j in range(panel.shape[1]):
-            if (remaining >> np.uint32(j)) & np.uint32(1) == np.uint32(0):
+        while remaining != np.uint32(0):
+            j += 1
+            undecided, remaining = remaining & np.uint32(1), remaining >> np.uint32(1)
+            if not undecided:
                 continue
-            given = min(first_neuron + j, len(weights) - 1)
-            for k in range(dim):
-                neuron[k] = weights[given, k] if len(weights) else panel[k, j]
+            if len(weights):
+                given = min(first_neuron + j, len(weights) - 1)
+                for k in range(dim):
+                    neuron[k] = weights[given, k]
+            else:
+                neuron_of_panel(panel, j, neuron)
             byte, bit = (first_bit + j) // 8, np.uint8(1 << ((first_bit + j) % 8))
             if is_positive(rows[row], neuron):
                 bits[first_row + t, byte] |= bit
@@ -170,15 +211,16 @@ def _settle_tile(rows, first_row, weights, first_neuron, panel, suspects, neuron
 settle_tile = compiled(_settle_tile)
 
 
-def make_pattern(path, checked=True):
+def make_pattern(path, checked=True, rounded=False):
     """The kernel pattern(inputs, weights, seed, stream_word, first, count, scratch, bits) -> settled.
 
     ``bits`` (>= blocks * forward_rows, bytes) uint8 receives neuron first + j of each row at bit j,
     little bit order, for ``count`` neurons rounded up to a whole panel; ``weights`` is (m, d) fp32, or
-    (0, d) where they are the virtual ones of ``seed``.  Returns the number of signs settled exactly.
+    (0, d) where they are the virtual ones of ``seed``, which ``rounded`` rounds to bfloat16.
+    Returns the number of signs settled exactly.
     """
     lanes, rows, fused = path.lanes, path.forward_rows, path.fused
-    verify = int(checked)
+    verify, to_bfloat16 = int(checked), int(rounded)
 
     def pattern(inputs, weights, seed, stream, first, count, scratch, bits):
         packed, panels, squares = inputs.packed, scratch.panels, scratch.squares
@@ -201,7 +243,8 @@ def make_pattern(path, checked=True):
                 else:
                     for j in range(width):
                         scratch.panel_ids[j] = np.uint64(neuron + j)
-                    random_panel(lanes, 2, 1, seed, stream, scratch.panel_ids.ctypes.data, depth // 4, w)
+                    ids = scratch.panel_ids.ctypes.data
+                    random_panel(lanes, 2, 1, to_bfloat16, seed, stream, ids, depth // 4, w)
                 if verify:
                     squares.fill(np.float32(0.0))
                     for start in range(0, dim, DEPTH_BLOCK):

@@ -112,7 +112,3 @@ def pattern_scratch(dim, path):
         panel_ids=np.empty(width, np.uint64),
         neuron=np.empty(dim, np.float32),
     )
-
-
-def pattern_scratch_bytes(dim, path):
-    return sum(array.nbytes for array in pattern_scratch(dim, path))

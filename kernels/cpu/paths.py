@@ -66,13 +66,27 @@ def available_paths():
     return [path.name for path in PATHS.values() if features.issuperset(path.features)]
 
 
-AMX = ("amx-tile", "amx-int8")  # beside AVX-512: matrix tiles, which counts of active neurons are faster with
 _ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18
 
 
 def counts_with_amx(path):
-    """Whether a path counts with AMX: where the processor has it, and Linux grants its registers."""
-    return path.name == "avx512" and target_features().issuperset(AMX) and _tiles_are_granted()
+    """Whether a path counts active neurons with AMX."""
+    return _has_tiles(path, "amx-int8")
+
+
+def forwards_with_amx(path):
+    """Whether a path computes the pattern of bfloat16 weights with AMX."""
+    return _has_tiles(path, "amx-bf16")
+
+
+def _has_tiles(path, products):
+    """Whether a path may use products of matrix tiles, which stand beside AVX-512.
+
+    The processor has to have them, and Linux has to grant the registers.
+    """
+    if path.name != "avx512" or not target_features().issuperset({"amx-tile", products}):
+        return False
+    return _tiles_are_granted()
 
 
 @cache

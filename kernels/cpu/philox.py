@@ -61,15 +61,9 @@ def _box_muller(emit, x0, x1):
     return radius * swap.choose(sine, cosine), radius * swap.choose(cosine, sine)
 
 
-@vector_kernel
-def random_panel(emit, lanes, vectors, as_normals, seed, stream_word, ids, quads, panel):
-    """The random values of ``vectors * lanes`` ids as a panel, feature by feature.
-
-    ``ids`` is the address of that many uint64, ``panel`` of 4 * quads rows of as many fp32 normals
-    (``as_normals`` 1) or raw uint32 words (0).
-    """
+def _random_quads(emit, lanes, vectors, as_normals, seed, stream_word, ids, quads, store):
+    """store(quad, v, four vectors of random values) for every quad of features and vector of ids."""
     half = lanes // 2  # Philox multiplies 32-bit words in 64-bit lanes: even and odd ids apart
-    row_bytes = vectors * lanes * 4
     seed, stream_word = emit.integer(seed), emit.integer(stream_word)
     round_keys = _round_keys(emit, seed, half)
     last_word = emit.broadcast(stream_word, half)
@@ -84,7 +78,6 @@ def random_panel(emit, lanes, vectors, as_normals, seed, stream_word, ids, quads
 
     def one_quad(quad, _):
         block = emit.broadcast(quad, half)
-        row = emit.integer(panel) + quad * (4 * row_bytes)
         for v in range(vectors):
             even, odd = (
                 _philox((low, high, block, last_word), round_keys) for low, high in halves[2 * v : 2 * v + 2]
@@ -92,8 +85,48 @@ def random_panel(emit, lanes, vectors, as_normals, seed, stream_word, ids, quads
             x = [((e & LOW_WORD) | (o << 32)).bitcast(i32(lanes)) for e, o in zip(even, odd, strict=True)]
             if as_normals:
                 x = [*_box_muller(emit, x[0], x[1]), *_box_muller(emit, x[2], x[3])]
-            for feature, value in enumerate(x):
-                emit.store(value, row, feature * row_bytes + 4 * lanes * v, align=4)
+            store(quad, v, x)
         return []
 
     emit.loop(quads, [], one_quad)
+
+
+def _rounded_to_bfloat16(values):
+    """The bits of reference.round_to_bfloat16: a bfloat16 in the upper half of each lane."""
+    bits = values.bitcast(i32(values.type.count))
+    return (bits + 0x7FFF + ((bits >> 16) & 1)) & -0x10000
+
+
+@vector_kernel
+def random_panel(emit, lanes, vectors, as_normals, rounded, seed, stream_word, ids, quads, panel):
+    """The random values of ``vectors * lanes`` ids as a panel, feature by feature.
+
+    ``ids`` is the address of that many uint64, ``panel`` of 4 * quads rows of as many fp32 normals
+    (``as_normals`` 1; with ``rounded`` 1, rounded to bfloat16) or raw uint32 words (0).
+    """
+    row_bytes = vectors * lanes * 4
+
+    def store(quad, v, x):
+        row = emit.integer(panel) + quad * (4 * row_bytes)
+        for feature, value in enumerate(x):
+            value = _rounded_to_bfloat16(value) if rounded else value
+            emit.store(value, row, feature * row_bytes + 4 * lanes * v, align=4)
+
+    _random_quads(emit, lanes, vectors, as_normals, seed, stream_word, ids, quads, store)
+
+
+@vector_kernel
+def random_tiles(emit, seed, stream_word, ids, quads, tiles):
+    """The normals of 32 ids, rounded to bfloat16, as AMX reads them: 16 pairs of features by 16 ids a tile.
+
+    ``tiles`` is the address of two tiles (ids 0 .. 15, ids 16 .. 31) for every 32 features.
+    """
+
+    def store(quad, v, x):
+        pairs = emit.integer(tiles) + (quad >> 3) * 2048 + (quad & 7) * 128
+        bits = [_rounded_to_bfloat16(value) for value in x]
+        for pair in range(2):
+            both = (bits[2 * pair] >> 16) | bits[2 * pair + 1]
+            emit.store(both, pairs, 1024 * v + 64 * pair, align=64)
+
+    _random_quads(emit, 16, 2, 1, seed, stream_word, ids, quads, store)

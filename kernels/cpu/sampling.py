@@ -25,9 +25,9 @@ def make_random_rows(path):
             for j in range(width):
                 panel_ids[j] = ids[start + min(j, here - 1)]
             if as_normals:
-                random_panel(lanes, 2, 1, seed, stream, panel_ids.ctypes.data, quads, scratch.ctypes.data)
+                random_panel(lanes, 2, 1, 0, seed, stream, panel_ids.ctypes.data, quads, scratch.ctypes.data)
             else:
-                random_panel(lanes, 2, 0, seed, stream, panel_ids.ctypes.data, quads, scratch.ctypes.data)
+                random_panel(lanes, 2, 0, 0, seed, stream, panel_ids.ctypes.data, quads, scratch.ctypes.data)
             for j in range(here):
                 for k in range(dim):
                     out[start + j, k] = scratch[k, j]

@@ -71,19 +71,21 @@ def padded_prefix_counts(dim, depth):
     return counts
 
 
-def pattern(device, inputs, weights, seed, stream_word, first, count, scratch, bits, settled):
+def pattern(device, inputs, weights, seed, stream_word, first, count, scratch, bits, settled, bfloat16=False):
     """Fill ``bits`` with the pattern of the neurons [first, first + count).
 
     ``bits`` (at least the inputs' padded rows, words) uint32 has neuron first + j at bit j % 32 of word
     j // 32; words is a multiple of 4 and holds at least ``count`` neurons, and bits beyond are set to 0.
-    ``weights`` is a device array (m, d) fp32, or None where they are the virtual ones of ``seed``.
+    ``weights`` is a device array (m, d) fp32, or None where they are the virtual ones of ``seed``, rounded
+    with ``bfloat16``.
     ``settled`` (2,) uint64 counts the signs that fp32 left open and, of these, those that float64 did too.
     """
     dim, depth = inputs.rows.shape[1], len(inputs.panel)
     kernel = "forward" if depth <= DEPTH_BLOCK else "forward_deep"
     for start, neurons in groups(bits, scratch):
         here = min(max(count - start, 0), neurons)
-        fill_panel(device, scratch, weights, seed, stream_word, first + start, here, dim, neurons)
+        source = weights, seed, stream_word, first + start
+        fill_panel(device, scratch, *source, here, dim, neurons, bfloat16=bfloat16)
         multiply(device, kernel, inputs, scratch, start, neurons, bits)
         settle(device, inputs, weights, first + start, scratch, start, neurons, bits, settled)
 
@@ -119,7 +121,9 @@ def settle(device, inputs, weights, first, scratch, start, neurons, bits, settle
     )  # fmt: skip
 
 
-def fill_panel(device, scratch, weights, seed, stream_word, first, count, dim, neurons, scaled=True):
+def fill_panel(
+    device, scratch, weights, seed, stream_word, first, count, dim, neurons, scaled=True, bfloat16=False
+):
     """Weights of the neurons [first, first + count) as a panel (depth, neurons), zeros beyond.
 
     Given ones are scaled by powers of two for the forward pass, unless ``scaled`` is False: then they are as
@@ -130,7 +134,7 @@ def fill_panel(device, scratch, weights, seed, stream_word, first, count, dim, n
     outputs = (scratch.prefix_counts, scratch.panel, scratch.factors)
     grid, block = neurons // WORD_BITS, (WORD_BITS, 8)
     if weights is None:
-        keys = (np.uint64(seed), np.uint32(stream_word), np.uint64(first))
+        keys = (np.uint64(seed), np.uint32(stream_word), np.uint64(first), np.int32(bfloat16))
         device.launch("panels", "random_panel", grid, block, *keys, *sizes, *outputs)
     else:
         given = (weights, np.int64(first), np.int32(scaled))

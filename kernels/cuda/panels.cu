@@ -26,10 +26,11 @@ __device__ __forceinline__ void finish_factor(Shares& squares, float square, flo
     factors[blockIdx.x * NEURONS + threadIdx.x] = __fsqrt_rn(square);
 }
 
-// Virtual weights of the neurons first .. first + count - 1.  prefix_counts (depth,) is 0 from ``dim`` on.
+// Virtual weights of the neurons first .. first + count - 1, rounded with ``bfloat16``.  prefix_counts (depth,) is 0
+// from ``dim`` on.
 extern "C" __global__ void __launch_bounds__(NEURONS* SHARE)
-    random_panel(u64 seed, unsigned stream_word, u64 first, int count, int dim, int depth, int neurons,
-                 const float* prefix_counts, float* panel, float* factors) {
+    random_panel(u64 seed, unsigned stream_word, u64 first, int bfloat16, int count, int dim, int depth,
+                 int neurons, const float* prefix_counts, float* panel, float* factors) {
     __shared__ Shares squares;
     const int neuron = blockIdx.x * NEURONS + threadIdx.x;
     float square = 0.0f;
@@ -41,7 +42,8 @@ extern "C" __global__ void __launch_bounds__(NEURONS* SHARE)
 #pragma unroll
         for (int part = 0; part < 4; ++part) {
             const int feature = 4 * block + part;
-            const float value = feature < dim ? values[part] : 0.0f;
+            const float normal = feature < dim ? values[part] : 0.0f;
+            const float value = bfloat16 ? round_to_bfloat16(normal) : normal;
             panel[static_cast<size_t>(feature) * neurons + neuron] = value;
             square = __fmaf_rn(__fmul_rn(prefix_counts[feature], value), value, square);
         }

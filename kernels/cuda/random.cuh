@@ -59,6 +59,12 @@ __device__ __forceinline__ float2 box_muller(unsigned for_radius, unsigned for_a
     return float2{__fmul_rn(radius, swap ? sine : cosine), __fmul_rn(radius, swap ? cosine : sine)};
 }
 
+// Rounded to bfloat16, to nearest, ties to even: as reference.round_to_bfloat16.
+__device__ __forceinline__ float round_to_bfloat16(float value) {
+    const unsigned bits = __float_as_uint(value);
+    return __uint_as_float((bits + 0x7FFFu + (bits >> 16 & 1u)) & 0xFFFF0000u);
+}
+
 // The standard normals of features 4 block .. 4 block + 3.
 __device__ __forceinline__ float4 random_normals(u64 seed, u64 id, unsigned block, unsigned stream_word) {
     const uint4 words = random_words(seed, id, block, stream_word);

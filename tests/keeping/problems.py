@@ -27,6 +27,7 @@ KERNELS = {
     "hidden": ((X,), {}),
     "output": ((X,), {"layers": "output"}),
     "both, masked": ((X,), {"layers": "both", "mask": MASK, "draws": 3}),
+    "bfloat16": ((X,), {"network": fn.Network(width=50_001, dim=DIM, seed=3, dtype="bfloat16")}),
     "general": ((X,), {"network": GENERAL}),
     "general, both": ((X,), {"network": GENERAL, "layers": "both", "mask": MASK}),
     "cross": ((X, Y), {"layers": "both"}),

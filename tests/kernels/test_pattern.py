@@ -12,7 +12,7 @@ from fastntk.kernels.cpu.paths import available_paths
 WEIGHT_WORD = reference.stream_word(reference.WEIGHT_STREAM, 0)
 
 
-def pattern(kernels, X, weights=None, *, seed=0, first=0, count=None):
+def pattern(kernels, X, weights=None, *, seed=0, first=0, count=None, dtype="float32"):
     """(n, count) bool bits of the kernel, and how many signs were settled exactly."""
     X = np.ascontiguousarray(X, np.float32)
     n, dim = X.shape
@@ -23,9 +23,16 @@ def pattern(kernels, X, weights=None, *, seed=0, first=0, count=None):
     for array in (X, given_weights):
         array.flags.writeable = False
     bits = kernels.empty(kernels.bits_shape(n, count), np.uint8, fill=0)
-    scratch = kernels.pattern_scratch(dim)
-    settled = kernels.pattern(
-        kernels.pattern_inputs(X), given_weights, np.uint64(seed), WEIGHT_WORD, first, count, scratch, bits
+    forward = kernels.forward(dtype)
+    settled = forward.pattern(
+        forward.inputs(X),
+        given_weights,
+        np.uint64(seed),
+        WEIGHT_WORD,
+        first,
+        count,
+        forward.scratch(dim),
+        bits,
     )
     return np.unpackbits(bits, axis=1, bitorder="little")[:n, :count].astype(bool), settled
 
