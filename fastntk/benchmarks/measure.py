@@ -52,8 +52,8 @@ def _stage(cell):
     problem = cell.problem
     if cell.quantity == "limit":
         return f"limit, {problem.n:,} rows"
-    threads = f", {problem.threads} thread{'s' * (problem.threads > 1)}"
-    return f"n={problem.n}, d={problem.d}, m={problem.width}{threads}"
+    threads = f"{problem.threads} thread{'s' * (problem.threads > 1)}"
+    return f"n={problem.n} d={problem.d} m={problem.width}, {threads}"  # short: a terminal has 30 letters
 
 
 class _Steps:
@@ -165,7 +165,9 @@ def _too_large(method, one, cell, held, results):
             + f"; the limit is {describe_bytes(limit)}"
         )
     earlier = [
-        measured[method.name].best * max(1.0, cell.most_work / other.most_work)
+        measured[method.name].best
+        * max(1.0, cell.most_work / other.most_work)
+        * (other.problem.threads / cell.problem.threads)
         for other, measured in results.measured.items()
         if other.quantity == cell.quantity
         and other.problem.threads >= cell.problem.threads

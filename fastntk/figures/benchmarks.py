@@ -114,7 +114,7 @@ def _memory(sweeps, results, methods):
                 axes.plot(*zip(*peaks, strict=True), label=label, lw=0, **_look(name))
                 lowest = min(lowest, *(peak for _, peak in peaks))
         axes.axhline(limit, color=LIMIT, lw=1.2, label="limit of this run")
-        axes.set_ylim(bottom=lowest / 3)
+    panels["width"].set_ylim(bottom=lowest / 3)  # of all panels: a run that was stopped may have none in one
     _close(figure, panels, sweeps)
     return figure
 
