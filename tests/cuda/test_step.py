@@ -9,11 +9,11 @@ from fastntk.kernels.cuda import forward, gradient, step
 U = 2.0**-24
 
 
-def forward_step(device, X, weights, a, first=0, words=8):
+def forward_step(device, X, weights, a, first=0, words=12):
     """(bits (n, count), outputs (n, q), what a step reads)"""
     count = len(a)
     inputs = forward.forward_inputs(device, X)
-    scratch = forward.forward_scratch(device, len(X), X.shape[1], 128)
+    scratch = forward.forward_scratch(device, len(X), X.shape[1], 256)  # two tiles, then one
     bits = device.zeros((inputs.panel.shape[1], words), np.uint32)
     outputs = step.step_outputs(device, inputs, scratch, a, words)
     settled = device.zeros(2, np.uint64)
@@ -25,7 +25,7 @@ def forward_step(device, X, weights, a, first=0, words=8):
 
 
 @pytest.mark.parametrize(
-    ("n", "dim", "m", "q", "first"), [(1, 1, 1, 1, 0), (9, 5, 203, 2, 3), (3, 140, 40, 1, 0)]
+    ("n", "dim", "m", "q", "first"), [(1, 1, 1, 1, 0), (9, 5, 300, 2, 3), (3, 140, 40, 1, 0)]
 )
 def test_forward(device, n, dim, m, q, first):
     rng = np.random.default_rng(dim)
@@ -47,6 +47,7 @@ def test_weights_of_any_size(device):
     X[1] = 0
     W = np.ldexp(rng.standard_normal((60, 20)), rng.integers(-147, 60, (60, 1))).astype(np.float32)
     W[5] = 0
+    W[30:] = np.ldexp(rng.standard_normal((30, 20)), -148)  # a few bits, whose squares are 0
     W[6:26, 0] = 1e20  # beyond this squares overflow and nothing is certain in fp32
     bits, result, *_ = forward_step(device, X, device.upload(W), np.ones((60, 1), np.float32))
     np.testing.assert_array_equal(bits, reference.pattern(X, W))
