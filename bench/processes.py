@@ -81,8 +81,9 @@ def avx2_path(quick=False):
         against=result["against"] + ", free to use all instructions",
         value=speedup(result["seconds"], "fastntk", "numpy"),
         unit="x faster",
-        at_least=3,
-        limit="AVX2 has no vector population count: bytes are counted by table look-up",
+        at_least=5,
+        limit="AVX2 has no vector population count: counts are looked up, a load and an addition for "
+        "5 neurons and 32 columns; that is 60 % of the time, and the forward pass the rest",
         seconds=result["seconds"],
     )
 

@@ -120,14 +120,16 @@ def ntk(
 
     Notes
     -----
-    Cost per draw O(m n d + m n p / 512) for the hidden layer and O(m n d + m n p) in float64 for the
-    output layer; memory O(threads n p), whatever the width, or what ``memory_limit`` says with ``out``.
-    Checkpoints take less than 2 % of the time (the first after half a minute).
+    Cost per draw O(m n d + m n p / 512) for the hidden layer and O(m n d + m n p) in float64, or by products
+    of bytes with AMX, for the output layer; memory O(threads n p), whatever the width, or what
+    ``memory_limit`` says with ``out``.  Checkpoints take less than 2 % of the time (the first after half a
+    minute).
 
     Reproducible: pattern bits are signs of exact real numbers and counts are integers, so the hidden
     kernel (with constant \\|a_r\\|) has the same bits on every machine and backend, whatever the threads.
-    Float sums have the same bits for any number of threads.  Both agree with float64 formulas at the
-    float32-rounded inputs to 1e-12 of |x~_i| |x~_j| times the mean of a_r^2 (hidden) or of |w_r|^2 (output).
+    Float sums have the same bits for any number of threads, the output layer's on all processors with AMX or
+    all without.  Both agree with float64 formulas at the float32-rounded inputs to 1e-12 of |x~_i| |x~_j|
+    times the mean of a_r^2 (hidden) or of |w_r|^2 (output).
 
     Source: the masked network of arXiv 2602.17423; the formulas are in docs/mathematics.md, section 2.
 

@@ -9,9 +9,10 @@ PRODUCTS = 30  # that a matrix is expected to be used for: a solver, or the ends
 # which AVX-512 has an instruction for (its rate is from the README's figures, over the same FORWARD).
 FORWARD = 42.0  # multiply-adds of preactivations in fp32, weights generated
 LOOK_UP = 52.0  # multiply-adds that a table look-up in float64 stands for
-COUNTS = {"avx512": 1600.0, "avx2": 220.0, "plain": 300.0}  # pairs of bits, for the FORWARD above
+COUNTS = {"avx512": 1600.0, "avx2": 360.0, "plain": 300.0}  # pairs of bits, for the FORWARD above
 DOUBLE_FORWARD = 10.0  # multiply-adds of preactivations in float64
 DOUBLE = 18.0  # of a Gram matrix of them, or of weighted bits
+SLICED = 44.0  # of a Gram matrix of them with AMX
 PASS = 2.0  # terms of a sum over a block of preactivations
 MATRIX = 2.0  # entries of a matrix that is read from memory, by all threads together
 
@@ -30,7 +31,8 @@ def _forming(neurons, n, p, layers):
         rate = DOUBLE if neurons.constant_square is None else COUNTS[load().name]
         time += samples * neurons.dim / FORWARD + entries / rate
     if layers != "hidden":
-        time += samples * neurons.dim / DOUBLE_FORWARD + entries / DOUBLE
+        rate = SLICED if load().slices else DOUBLE
+        time += samples * neurons.dim / DOUBLE_FORWARD + entries / rate
     return neurons.width * time
 
 

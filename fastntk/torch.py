@@ -1,4 +1,4 @@
-"""Differentiable outputs and kernels for PyTorch, on the CPU, with fastntk's kernels behind them.
+"""Differentiable outputs and kernels for PyTorch, with fastntk's kernels behind them.
 
     net = MaskedNetwork(width, dim, mask=fn.GaussianMask(0.2))    a torch.nn.Module
     outputs(X, W, a, mask=mask, seed=0, draw=0)                   gradients with respect to X, W and a
@@ -7,7 +7,8 @@
 Gradients are those with the activation pattern held fixed: the pattern is constant almost everywhere, so
 they are the derivative wherever there is one, and those of relu'(0) = 0 elsewhere.  Forward values are those
 of :func:`fastntk.outputs` and :func:`fastntk.ntk`, at weights and masked inputs rounded to float32.
-``torch.compile`` leaves these functions alone, and compiles what is around them.
+Results are on the device of the tensors, and computed there where the CUDA backend can.  ``torch.compile``
+leaves these functions alone, and compiles what is around them.
 """
 
 from .explained import EXTRAS
@@ -151,7 +152,7 @@ def ntk(
             threads=threads,
             memory_limit=memory_limit,
         )
-        total = total + (x.double() @ y.double().T) * torch.from_numpy(factor)
+        total = total + (x.double() @ y.double().T) * torch.from_numpy(factor).to(X.device)
     return total / draws
 
 
@@ -307,7 +308,7 @@ class _Gradients(_OneByOne):
             parts = gradient.vjp(X, u, network=network, layers=layers)
             found += parts if layers == "both" else [parts]
         leaves = [value for value, is_needed in zip((X, W, a), (by_X, by_W, by_a), strict=True) if is_needed]
-        return tuple(g.reshape(leaf.shape).to(leaf.dtype) for g, leaf in zip(found, leaves, strict=True))
+        return tuple(g.reshape(leaf.shape).to(leaf) for g, leaf in zip(found, leaves, strict=True))
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -329,7 +330,8 @@ class _Masked(_OneByOne):
     @staticmethod
     def forward(X, mask, seed, draw, row_ids, stream):
         masked = masking.sample(mask, X, seed=seed, draw=draw, row_ids=row_ids, stream=stream)
-        return torch.from_numpy(masked).to(torch.float64 if X.dtype == torch.float64 else torch.float32)
+        dtype = torch.float64 if X.dtype == torch.float64 else torch.float32
+        return torch.from_numpy(masked).to(X.device, dtype)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -338,7 +340,7 @@ class _Masked(_OneByOne):
         ctx.factor = None
         if mask is not None and ctx.needs_input_grad[0]:
             factor = derivatives.mask_factor(mask, X, seed=seed, draw=draw, row_ids=row_ids, stream=stream)
-            ctx.factor = torch.from_numpy(factor)
+            ctx.factor = torch.from_numpy(factor).to(X.device)
 
     @staticmethod
     def backward(ctx, u):

@@ -6,6 +6,8 @@ A kernel works on a chunk of neurons [first, first + count) and adds to what it 
     forward            certified bits of X~ W^T > 0, weights (float32 or bfloat16) generated in cache or read
     coactivation       int32 counts of neurons active on both samples
     ordered_product    float64 A^T B in a fixed order: X~ X~^T, preactivations, float Grams
+    cut_rectified, sliced_gram
+                       bytes of rectified preactivations in fixed point, and their Gram (with AMX)
     transpose_bits     words of 64 samples for each neuron
     gradient_by_lookup, dense_gradient
                        fp32 sums of the weighted samples on which a neuron is active
@@ -22,7 +24,7 @@ A kernel works on a chunk of neurons [first, first + count) and adds to what it 
     pair_variance, pair_poincare, pair_gradient
                        sums over pairs of neurons under one mask, by series in their correlation
     mean_features      mean masked inputs on which a neuron is active
-    pack_weights, rectify, weighted_sum, square_sum, unpack_bits, weighted_bit_count,
+    pack_weights, row_squares, rectify, weighted_sum, square_sum, unpack_bits, weighted_bit_count,
     add_fixed_point    plain loops around these, neuron by neuron in order
 
 ``reference.py`` defines what they compute in plain NumPy and Python integers, and every backend is tested

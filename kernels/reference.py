@@ -260,6 +260,34 @@ def ordered_product(A, B, C):
     return out
 
 
+def slices(H, factors):
+    """q[i, r] = round(factors[i] max(H[i, r], 0)), halves to even, in six bytes; (n, m, 6) integers.
+
+    q = sum_p a_p 2^(8 (6 - p)), p = 1 .. 6, with a_p from -128 to 127 but for a_1, which is positive.
+    """
+    from fractions import Fraction
+
+    out = np.empty((*H.shape, 6), int)
+    for i, r in np.ndindex(H.shape):
+        rest = round(Fraction(float(factors[i])) * Fraction(max(float(H[i, r]), 0.0)))
+        for p in range(5, 0, -1):
+            digit = (rest + 128) % 256 - 128
+            out[i, r, p] = digit
+            rest = (rest - digit) // 256
+        out[i, r, 0] = rest
+    return out
+
+
+def sliced_gram(A, B):
+    """sum_r of the a_p b_q 2^(8 (7 - p - q)) with p + q at most 7, from slices (n, m, 6), rounded once."""
+    return np.array([[float(sum(map(_sliced_product, a, b))) for b in B] for a in A])
+
+
+def _sliced_product(a, b):
+    """One neuron of sliced_gram, an integer; p and q are counted from 0 here."""
+    return sum(int(a[p]) * int(b[q]) * 256 ** (5 - p - q) for p in range(6) for q in range(6 - p))
+
+
 # ---------------------------------------------------------------------------- gradient products
 def words_of_samples(P):
     """words[p, r] = the bits P[64p + j, r], j = 0 .. 63 from the lowest, as uint64; rows beyond are 0."""

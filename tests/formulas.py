@@ -8,10 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastntk.kernels import reference
+from fastntk.kernels import load, reference
 
 U = 2.0**-53  # unit roundoff of float64
 U32 = 2.0**-24  # of float32
+# With AMX the second layer's Gram is summed in fixed point: what is lost of a neuron, in units of the largest
+# |w_r|^2 |x~_i| |x~_j| of its block (mathematics.md, section 5); and how far that may be above the mean.
+SLICED, SPREAD = 2.0**-46.7, 96
 
 
 class Entries(NamedTuple):
@@ -53,7 +56,10 @@ def output_kernel(X, Y, W, a=None):
     """mean_r relu(w_r . x) relu(w_r . y)."""
     H, G = np.maximum(X @ W.T, 0), np.maximum(Y @ W.T, 0)
     scale = np.square(np.linalg.norm(W)) / len(W)
-    return Entries(H @ G.T / len(W), roundings(W.shape[1], len(W)) * norms(X, Y) * scale)
+    relative = roundings(W.shape[1], len(W)) * scale
+    if load().counts_with_amx:
+        relative += SLICED * min(np.square(W).sum(axis=1).max(), SPREAD * scale)
+    return Entries(H @ G.T / len(W), relative * norms(X, Y))
 
 
 def both_kernels(X, Y, W, a):

@@ -53,8 +53,7 @@ def test_info_names_versions_and_the_instruction_set(capsys):
     assert facts["fastntk"].strip() == fastntk.__version__
     path, _, with_amx = facts["CPU path"].strip().partition(", ")
     assert path in ("avx512", "avx2", "plain")
-    uses = ("counts", "bfloat16 patterns", "counts and bfloat16 patterns")
-    assert with_amx in ("", *(f"{use} with AMX" for use in uses))
+    assert with_amx in ("", *(f"with AMX {kinds}" for kinds in ("int8", "bf16", "int8 and bf16")))
 
 
 @pytest.mark.parametrize("command", [["info"], [*STUDY, "--data", "data.npz", "--quiet", *SMALL]])

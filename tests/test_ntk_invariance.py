@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 import fastntk as fn
+from fastntk.kernels import load
 from fastntk.kernels.cpu.paths import VARIABLE, available_paths
 
-from .formulas import KERNELS, assert_within
+from .formulas import KERNELS, SLICED, SPREAD, assert_within
 
 LAYERS = ["hidden", "output", "both"]
 RNG = np.random.default_rng(21)
@@ -48,12 +49,27 @@ def test_threads(network, threads, expected):
     assert_equal_everywhere(everything(network, threads=threads), expected[network])
 
 
+@pytest.fixture(scope="module")
+def plain():
+    """On the path that every processor has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, "plain")
+        return {network: dict(everything(network)) for network in (VIRTUAL, GIVEN)}
+
+
 @by_network
-@pytest.mark.parametrize("path", available_paths())
-def test_instruction_sets(network, path, expected, monkeypatch):
-    """Bits and counts are promised; float sums agree as well: each is one chain of rounded operations."""
+@pytest.mark.parametrize("path", available_paths()[:-1])
+def test_instruction_sets(network, path, plain, monkeypatch):
+    """Bits and counts are promised; float sums agree as well: each is one chain of rounded operations.
+
+    AMX alone sums the second layer's Gram in another way, to what fixed point of 48 bits loses.
+    """
     monkeypatch.setenv(VARIABLE, path)
-    assert_equal_everywhere(everything(network, threads=2), expected[network])
+    squares = np.square(network.weights().astype(float)).sum(axis=1)
+    lost = SLICED * min(squares.max(), SPREAD * squares.mean()) * 30.0**2  # |x~| < 30
+    for name, values in everything(network, threads=2):
+        sliced = load(path).counts_with_amx and "hidden" not in name and "ntk " in name
+        np.testing.assert_allclose(values, plain[network][name], rtol=0, atol=lost * sliced, err_msg=name)
 
 
 @by_network

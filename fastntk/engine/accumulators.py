@@ -18,6 +18,7 @@ import numpy as np
 
 from .chunk import CHUNK, RELU_BLOCK
 from .fixed_point import FixedPointGram, FixedPointOutputs, FixedPointVector, GramSum
+from .sliced import BLOCK, SlicedGram
 
 
 class CoactivationCounts(GramSum):
@@ -33,7 +34,7 @@ class CoactivationCounts(GramSum):
 
     @staticmethod
     def nbytes(kernels, n, p):
-        return 4 * int(np.prod(kernels.counts_shape(n, p))) + kernels.coactivation_scratch_bytes(p)
+        return 4 * int(np.prod(kernels.counts_shape(n, p))) + kernels.coactivation_scratch_bytes(n, p)
 
     def add(self, chunk):
         rows, columns = chunk.bits(0), chunk.bits(len(self.inputs) - 1)
@@ -64,9 +65,24 @@ class ReluGram(FixedPointGram):
     def __init__(self, kernels, inputs, neurons):
         exponents = [side.norm_exponents for side in inputs]
         super().__init__(kernels, inputs, neurons.weight_norm_bound**2, exponents)
+        self.sliced = SlicedGram(kernels, neurons.dim, inputs) if kernels.slices else None
+
+    @staticmethod
+    def nbytes(kernels, n, p):
+        sliced = SlicedGram.nbytes(kernels, n, p) if kernels.slices else 0
+        return FixedPointGram.nbytes(kernels, n, p) + sliced
 
     def _add_partial(self, chunk):
-        for _, count, relu in chunk.relu_blocks():
+        if self.sliced is None:
+            self._add_in_float64(chunk.relu_blocks())
+            return
+        for start, count in chunk.blocks(BLOCK):
+            weights = chunk.neurons.rows(chunk.first + start, count, self.kernels)
+            if not self.sliced.add(weights, self.partial):
+                self._add_in_float64(chunk.relu_blocks(start, count))
+
+    def _add_in_float64(self, blocks):
+        for _, count, relu in blocks:
             self.kernels.ordered_product(relu[0], relu[-1], count, self.symmetric, self.partial)
 
 

@@ -72,14 +72,15 @@ class Chunk:
         if side.store is not None:
             side.store.keep(side.name, (self.first, self.count), bits)
 
-    def blocks(self, size=RELU_BLOCK):
-        """(first within the chunk, count) of each block of neurons."""
-        for start in range(0, self.count, size):
+    def blocks(self, size=RELU_BLOCK, first=0, count=None):
+        """(first within the chunk, count) of each block of neurons, all or ``count`` from ``first`` on."""
+        stop = self.count if count is None else first + count
+        for start in range(first, stop, size):
             if self.stopped():
                 raise Stopped
-            yield start, min(size, self.count - start)
+            yield start, min(size, stop - start)
 
-    def relu_blocks(self):
+    def relu_blocks(self, first=0, count=None):
         """Blocks of neurons in order: (first within the chunk, count, [rectified preactivations]).
 
         The preactivations of input k are panels (groups, >= count, G) float64, each h = w . x~ one
@@ -89,13 +90,13 @@ class Chunk:
         if self._panels is None:
             self._panels = np.empty((RELU_BLOCK // width, dim, width))
             self._relu = [np.empty(kernels.product_shape(RELU_BLOCK, len(side))) for side in self.inputs]
-        for start, count in self.blocks():
-            kernels.sums.pack_weights(self.neurons.rows(self.first + start, count, kernels), self._panels)
+        for start, size in self.blocks(RELU_BLOCK, first, count):
+            kernels.sums.pack_weights(self.neurons.rows(self.first + start, size, kernels), self._panels)
             for side, relu in zip(self.inputs, self._relu, strict=True):
                 relu[:] = 0.0
                 kernels.ordered_product(self._panels, side.feature_panels, dim, False, relu)
                 kernels.sums.rectify(relu)
-            yield start, count, self._relu
+            yield start, size, self._relu
 
     def moment_blocks(self):
         """Blocks of neurons in order: (first within the chunk, unscaled weights, [Moments of each input]).

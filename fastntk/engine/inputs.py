@@ -61,10 +61,16 @@ class PackedInputs:
         return self.kernels.double_rows(self.rows)
 
     @cached_property
+    def norm_bounds(self):
+        """At least ||x~_i||, (n,) float64: the same bits whatever NumPy."""
+        squares = np.empty(len(self))
+        self.kernels.sums.row_squares(self.rows, squares)
+        return np.sqrt(squares) * (1 + 1e-9)
+
+    @cached_property
     def norm_exponents(self):
         """Integers e with ||x~_i|| <= 2^e_i, (n,)."""
-        norms = np.sqrt((self.rows.astype(np.float64) ** 2).sum(axis=1)) * (1 + 1e-9)
-        return np.frexp(norms)[1]
+        return np.frexp(self.norm_bounds)[1]
 
     @property
     def places(self):

@@ -35,9 +35,9 @@ def provenance():
 
 def _cpu_path():
     kernels = load()
-    uses = {"counts": kernels.counts_with_amx, "bfloat16 patterns": kernels.forwards_with_amx}
-    named = " and ".join(name for name, with_amx in uses.items() if with_amx)
-    return f"{kernels.name}, {named} with AMX" if named else kernels.name
+    kinds = {"int8": kernels.counts_with_amx, "bf16": kernels.forwards_with_amx}
+    used = " and ".join(kind for kind, is_used in kinds.items() if is_used)
+    return f"{kernels.name}, with AMX {used}" if used else kernels.name
 
 
 def processor_name():

@@ -84,22 +84,46 @@ class CpuKernels:
     @cached_property
     def _counting(self):
         """The module of the fastest way to count."""
-        from . import coactivation, coactivation_amx
+        from . import coactivation, coactivation_amx, coactivation_lookup
 
-        return coactivation_amx if self.counts_with_amx else coactivation
+        if self.counts_with_amx:
+            return coactivation_amx
+        return coactivation_lookup if self.name == "avx2" else coactivation
 
     @cached_property
     def coactivation(self):
         return self._counting.make_coactivation(self.path)
 
-    def coactivation_scratch_bytes(self, columns):
-        return self._counting.scratch_bytes(columns)
+    def coactivation_scratch_bytes(self, rows, columns):
+        return self._counting.scratch_bytes(rows, columns)
 
     @cached_property
     def ordered_product(self):
         from .product import make_ordered_product
 
         return make_ordered_product(self.path)
+
+    @cached_property
+    def slices(self):
+        """The module of rectified preactivations in bytes, which AMX multiplies; None where there is none."""
+        if not self.counts_with_amx:
+            return None
+        from . import slices
+
+        return slices
+
+    @cached_property
+    def cut_rectified(self):
+        return self.slices.make_cut_rectified(self.path)
+
+    def cut_scratch(self, dim):
+        return self.slices.cut_scratch(dim, self.path)
+
+    @cached_property
+    def sliced_gram(self):
+        from .sliced_gram import make_sliced_gram
+
+        return make_sliced_gram(self.path)
 
     @cached_property
     def _random_rows(self):

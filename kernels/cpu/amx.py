@@ -25,6 +25,11 @@ def _move(emit, instruction, number, address, stride):
     emit.call(f"llvm.x86.{instruction}", ir.VoidType(), _register(number), *place)
 
 
+def zero_tile(emit, number):
+    """Clear a register."""
+    emit.call("llvm.x86.tilezero", ir.VoidType(), _register(number))
+
+
 def load_tile(emit, number, address, stride):
     """Fill a register from rows of 64 bytes that are ``stride`` apart."""
     _move(emit, "tileloadd64", number, address, stride)
@@ -35,14 +40,10 @@ def store_tile(emit, number, address, stride):
     _move(emit, "tilestored64", number, address, stride)
 
 
-def zero_tile(emit, number):
-    """Clear a register."""
-    emit.call("llvm.x86.tilezero", ir.VoidType(), _register(number))
-
-
-def add_byte_products(emit, sums, left, right):
-    """sums[i, j] += sum_k left[i, k] right[k // 4, j, k % 4]: unsigned bytes, exact in int32."""
-    emit.call("llvm.x86.tdpbuud", ir.VoidType(), *map(_register, (sums, left, right)))
+def add_byte_products(emit, sums, left, right, left_signed=False, right_signed=False):
+    """sums[i, j] += sum_k left[i, k] right[k // 4, j, k % 4] of bytes, exact in int32."""
+    signs = "".join("s" if signed else "u" for signed in (left_signed, right_signed))
+    emit.call(f"llvm.x86.tdpb{signs}d", ir.VoidType(), *map(_register, (sums, left, right)))
 
 
 def add_bfloat16_products(emit, sums, left, right):

@@ -37,7 +37,7 @@ def tile(path):
     return path.count_rows, path.count_columns
 
 
-def scratch_bytes(columns):
+def scratch_bytes(rows, columns):
     """Bytes beside the arguments."""
     return 0
 

@@ -96,7 +96,7 @@ def tile(path):
     return TILE, TILE
 
 
-def scratch_bytes(columns):
+def scratch_bytes(rows, columns):
     """Bytes of the expanded tiles."""
     return (2 + -(-min(columns, BLOCK) // TILE)) * BLOCK_STEPS * TILE_BYTES
 
@@ -149,6 +149,8 @@ def make_coactivation(path):
         if min(len(p), len(q)) < FEWEST_ROWS:
             count_few(p, q, count, upper, counts)
             return
-        add_counts(p, q, count, upper, counts, CONFIGURATION, aligned(scratch_bytes(len(q)), np.uint8))
+        add_counts(
+            p, q, count, upper, counts, CONFIGURATION, aligned(scratch_bytes(len(p), len(q)), np.uint8)
+        )
 
     return coactivation

@@ -142,6 +142,10 @@ class Value:
     def unsigned_to_float(self, llvm_type):
         return Value(self.emit, self.emit.builder.uitofp(self.llvm, llvm_type))
 
+    def zero_extended(self, llvm_type):
+        """Unsigned integers in wider ones."""
+        return Value(self.emit, self.emit.builder.zext(self.llvm, llvm_type))
+
     def widened(self, llvm_type):
         """fp32 as float64."""
         return Value(self.emit, self.emit.builder.fpext(self.llvm, llvm_type))
@@ -203,6 +207,11 @@ class Emitter:
         first = self.builder.insert_element(undefined, value.llvm, ir.Constant(_I32, 0))
         picks = ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes)
         return Value(self, self.builder.shuffle_vector(first, undefined, picks))
+
+    def shuffle(self, a, b, picks):
+        """The lanes ``picks`` of a and b, those of b counted on from those of a."""
+        picks = ir.Constant(ir.VectorType(_I32, len(picks)), list(picks))
+        return Value(self, self.builder.shuffle_vector(a.llvm, b.llvm, picks))
 
     def load_broadcast(self, element, lanes, address, offset=0):
         return self.broadcast(self.load(element, address, offset), lanes)

@@ -19,6 +19,15 @@ def _pack_weights(weights, panels):
             panels[r // width, k, r % width] = np.float64(weights[r, k])
 
 
+def _row_squares(rows, out):
+    """out[r] = |rows_r|^2 of fp32 rows (count, d)."""
+    for r in range(len(rows)):
+        total = 0.0
+        for k in range(rows.shape[1]):
+            total += np.float64(rows[r, k]) * np.float64(rows[r, k])
+        out[r] = total
+
+
 def _rectify(H):
     """relu in place."""
     for g in range(H.shape[0]):
@@ -98,6 +107,7 @@ def _mean_features(means, variances, weights, factors, active, density, first, f
 
 
 pack_weights = compiled(_pack_weights)
+row_squares = compiled(_row_squares)
 mean_features = compiled(_mean_features)
 rectify = compiled(_rectify)
 weighted_sum = compiled(_weighted_sum)

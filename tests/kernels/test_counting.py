@@ -85,6 +85,13 @@ def test_counts_of_more_rows(n, p, m, density):
         np.testing.assert_array_equal(np.triu(coactivation(kernels, P, P, upper=True)), symmetric)
 
 
+def test_more_neurons_than_two_bytes_count(kernels):
+    """All active: the largest sums there can be, in whatever they are kept."""
+    P = np.ones((130, 70_001), bool)
+    counts = coactivation(kernels, P, P, upper=False)
+    np.testing.assert_array_equal(counts, P.shape[1])
+
+
 def test_counts_are_added_to(kernels):
     P = np.ones((3, 10), bool)
     counts = np.full(kernels.counts_shape(3, 3), 5, np.int32)
