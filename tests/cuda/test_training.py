@@ -7,10 +7,13 @@ import fastntk as fn
 from fastntk.batches import Batches
 from fastntk.engine import device_steps, devices
 from fastntk.engine.steps import OutOfRange
+from fastntk.kernels.cuda import device as cuda_device
 from fastntk.kernels.cuda import forward
 
 from ..formulas import rounded
 from ..simulation import exact_step
+from ..train_command import draw_nothing, history
+from ..train_command import train as train_command
 from ..training.problems import MASK, assert_same, columns, network, rows, targets, train, weights
 
 NETWORKS = {
@@ -178,6 +181,29 @@ def test_the_weights_go_where_they_are_asked_for():
     out = np.zeros((300, 5), np.float32)
     run = run_on("cuda", NETWORKS["virtual"], out=out)
     np.testing.assert_array_equal(out, weights(run))
+
+
+def test_the_command(tmp_path, monkeypatch, capsys):
+    draw_nothing(monkeypatch)
+    iris = ["--data", "iris", "--width", "140", "--steps", "4", "--record-every", "2", "--quiet"]
+    histories = []
+    for backend in ("cpu", "cuda"):
+        folder = tmp_path / backend
+        status, _, err = train_command(capsys, *iris, "--backend", backend, "--output", str(folder))
+        assert status == 0, err
+        histories.append(history(folder))
+    for name in ("clean_loss", "distance"):
+        np.testing.assert_allclose(histories[1][name], histories[0][name], rtol=1e-4)
+
+
+def test_the_command_without_a_device(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(devices, "all_devices", list)
+    monkeypatch.setattr(cuda_device, "why_unavailable", lambda: "no NVIDIA GPU is visible")
+    options = ["--data", "iris", "--backend", "cuda", "--output", str(tmp_path / "out")]
+    status, _, err = train_command(capsys, *options)
+    assert status == 2
+    assert "backend is 'cuda', but no NVIDIA GPU is visible" in err
+    assert list(tmp_path.iterdir()) == []
 
 
 # ----------------------------------------------------------------------------------- what cannot be
