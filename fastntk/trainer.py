@@ -68,6 +68,7 @@ class Trainer:
         try:
             return self._run(earlier)
         finally:
+            self.clean = self.descent = None  # their batches are the device's, where there is one
             self.steps.close()
 
     def _run(self, earlier):

@@ -183,7 +183,7 @@ def train(
 
     Activation bits are signs of exact real numbers; preactivations and gradients are float32, and outputs
     are summed in float64.  Output weights are used as float32.  The same bits for every number of threads
-    and after every resume, on one instruction-set path.
+    and after every resume, on one instruction-set path or on CUDA devices.
 
     Source: arXiv 2602.17423, whose system this is; docs/mathematics.md, section 7.
 

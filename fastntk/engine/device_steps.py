@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels.cuda import forward, gradient, history, random, step
+from ..kernels.cuda.batch import weighted_rows
 from ..kernels.cuda.layout import round_up
+from .device_batches import DeviceBatches, pack
 from .plan import describe_bytes
 from .ranges import DEVICE_CHUNK
 from .step_chunks import output_exponent
@@ -15,13 +17,6 @@ from .steps import Observation, OutOfRange
 
 ADVICE = "Use a smaller network, fewer rows, a smaller batch_size, or backend='cpu'."
 PARTIAL_BYTES = 1 << 28  # of outputs of tiles of neurons, before they are added up
-
-
-class DeviceBatch(NamedTuple):
-    """Masked inputs of one step."""
-
-    masked: np.ndarray  # (n, d) fp32
-    inputs: forward.ForwardInputs
 
 
 class DeviceGradient(NamedTuple):
@@ -58,10 +53,11 @@ class DeviceSteps:
         self._host, self._host_is_old = weights, False
         self._chunks: list[DeviceChunk] = []
         self._scratch: Any = None
+        self._batches: DeviceBatches | None = None
 
     def close(self):
         """Give the memory back to the device; the host has the weights that were read last."""
-        self._chunks, self._scratch = [], None
+        self._chunks, self._scratch, self._batches = [], None, None
         self.device.free_memory()
 
     # ------------------------------------------------------------------------------ weights
@@ -91,12 +87,18 @@ class DeviceSteps:
     # ------------------------------------------------------------------------------ passes
     def pack(self, masked, *, keep=False):
         """Masked inputs (n, d) float32 as passes take them."""
-        return DeviceBatch(masked, forward.forward_inputs(self.device, masked))
+        return pack(self.device, self.device.upload(masked), self._scratch.prefix_counts)
+
+    def pack_step(self, batches, step):
+        """The masked inputs of a step, made on the device."""
+        if self._batches is None:
+            self._batches = DeviceBatches(self.device, batches, self._scratch.prefix_counts)
+        return self._batches.of_step(step)
 
     def gradient(self, batch, residuals, step_size):
         """As ``Steps.gradient``."""
         exponent = int(np.frexp(np.abs(residuals).max())[1])  # so that values are up to 1
-        rows = gradient.weighted_rows(self.device, batch.masked, np.ldexp(residuals, -exponent))
+        rows = weighted_rows(self.device, batch.inputs.rows, np.ldexp(residuals, -exponent))
         factor = -np.ldexp(step_size / np.sqrt(self.neurons.width), exponent + self.exponent)
         return DeviceGradient(rows, factor)
 
@@ -116,7 +118,7 @@ class DeviceSteps:
         """Outputs (n, q) float64 on other inputs, without a trace."""
         outputs = self._room_for_outputs(batch)
         for chunk in self._chunks:
-            bits = self._room_for_bits(len(batch.masked), chunk)
+            bits = self._room_for_bits(len(batch), chunk)
             self._forward(chunk.weights, chunk, batch, bits, outputs)
         return self._outputs(batch, outputs)
 
@@ -182,7 +184,7 @@ class DeviceSteps:
 
     def _outputs(self, batch, outputs):
         """Outputs (n, q) float64 of a pass; OutOfRange where a weight cannot be used any more."""
-        sums = self.device.download(outputs.totals)[:, : len(batch.masked)].T
+        sums = self.device.download(outputs.totals)[:, : len(batch)].T
         if self.device.download(outputs.out_of_range)[0]:
             raise OutOfRange
         exponents = batch.inputs.exponents + self.exponent
@@ -201,9 +203,9 @@ def nbytes_device(neurons, rows, total_rows):
     batch, every = round_up(rows, forward.TILE), round_up(total_rows, forward.TILE)
     samples, most = max(batch, every), min(DEVICE_CHUNK, width)
     bits = width * (batch + every) // 8 + 2 * samples * most // 8
-    # a batch and the next, the clean rows, a probe: as rows, as a panel, and with residuals
+    # a batch and the next, the clean rows, a probe: as rows, as a panel, and with residuals; and the data
     depth = round_up(dim, gradient.FEATURES)
-    batches = 12 * depth * (2 * batch + 2 * every) + 4 * outputs * batch
+    batches = 12 * depth * (2 * batch + 2 * every) + 4 * outputs * batch + 8 * every
     at_once = _neurons_at_once(samples, outputs, most)
     tiles = round_up(at_once, forward.TILE) // forward.TILE
     panel = max(forward.PANEL_BYTES, 4 * depth * forward.TILE) + samples * at_once // 8
@@ -216,7 +218,7 @@ def nbytes_host(neurons, rows, total_rows):
     """Bytes that it takes on the host, beyond the weights."""
     dim, outputs = neurons.dim, neurons.outputs
     chunk = min(DEVICE_CHUNK, neurons.width) * (4 * dim + 24 * outputs)
-    return chunk + dim * (48 * rows + 16 * total_rows) + 64 * outputs * (rows + total_rows)
+    return chunk + 16 * dim * (rows + total_rows) + 64 * outputs * (rows + total_rows)
 
 
 def require_room(device, neurons, rows, total_rows):

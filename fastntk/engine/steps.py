@@ -104,6 +104,10 @@ class Steps:
         self.kernels.pack_batch(batch)
         return batch
 
+    def pack_step(self, batches, step):
+        """As :meth:`pack`, of the masked inputs of a step of ``batches.Batches``."""
+        return self.pack(batches.masked(step))
+
     def gradient(self, batch, residuals, step_size):
         """What the next pass adds: - step_size times the gradient of 1/2 ||residuals||^2 of a batch.
 

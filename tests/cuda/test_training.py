@@ -1,5 +1,7 @@
 """train(backend="cuda"): every step keeps the bound of the processors', and runs go from one to the other."""
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from fastntk.kernels.cuda import device as cuda_device
 from fastntk.kernels.cuda import forward
 
 from ..formulas import rounded
+from ..samples import some
 from ..simulation import exact_step
 from ..train_command import draw_nothing, history
 from ..train_command import train as train_command
@@ -52,11 +55,15 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("net", NETWORKS.values(), ids=NETWORKS)
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_a_step(net, options):
+CASES = [(name, options) for name in NETWORKS for options in OPTIONS]
+QUICK = list(zip(NETWORKS, OPTIONS, strict=True))
+
+
+@pytest.mark.parametrize("case", some(CASES, *QUICK), ids=": ".join)
+def test_a_step(case):
     """From where a run on a device is, both backends go where the definition goes, within fp32's bound."""
-    X, y, a, step = rows(), columns(targets(outputs=net.outputs)), columns(net.output_weights()), 3
+    net, options, step = NETWORKS[case[0]], OPTIONS[case[1]], 3
+    X, y, a = rows(), columns(targets(outputs=net.outputs)), columns(net.output_weights())
     before = run_on("cuda", net, steps=step, **options)
     mask = None if options.get("mode") == "clean" else options.get("mask", MASK)
     batches = Batches(X, mask, options.get("row_ids", np.arange(14)), options.get("batch_size"), 5)
@@ -70,9 +77,10 @@ def test_a_step(net, options):
 RECORDS = {"record_every": 2, "eigenvalues_every": 3, "audit_every": 2}
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_whole_runs(chunk, options):
+@pytest.mark.parametrize("options", some(list(OPTIONS), "batches", "additive"))
+def test_whole_runs(options):
     """The same bits every time, close to those of the processors, and all that is recorded."""
+    options = OPTIONS[options]
     net = NETWORKS["virtual, scaled, two outputs"]
     run, expected = (run_on(backend, net, **RECORDS, **options) for backend in ("cuda", "cpu"))
     assert_same(run, run_on("cuda", net, **RECORDS, **options))
@@ -85,7 +93,7 @@ def test_whole_runs(chunk, options):
 
 
 def test_chunks_do_not_matter(monkeypatch):
-    net = NETWORKS["given"]
+    net = NETWORKS["virtual"]
     whole = run_on("cuda", net, **RECORDS)
     monkeypatch.setattr(device_steps, "DEVICE_CHUNK", 128)
     monkeypatch.setattr(device_steps, "PARTIAL_BYTES", 1)
@@ -106,7 +114,7 @@ def test_the_step_size_of_the_rule_is_that_of_the_processors():
 
 # -------------------------------------------------------------------------------- resumed, interrupted
 @pytest.mark.parametrize("batch_size", [None, 4])
-def test_resume(chunk, tmp_path, batch_size):
+def test_resume(tmp_path, batch_size):
     options = {**RECORDS, "batch_size": batch_size}
     net = NETWORKS["given, three outputs"]
     whole, half = run_on("cuda", net, **options), run_on("cuda", net, steps=3, **options)
@@ -207,6 +215,15 @@ def test_the_command_without_a_device(tmp_path, monkeypatch, capsys):
 
 
 # ----------------------------------------------------------------------------------- what cannot be
+def test_a_masked_value_outside_float32(the_device):
+    steps, _ = started(the_device, NETWORKS["virtual"])
+    batches = Batches(
+        np.full((14, 5), 1e37, np.float32), fn.GaussianMask(1e3), np.arange(14, dtype=np.uint64), None, 5
+    )
+    with pytest.raises(ValueError, match=r"in float32 after GaussianMask \(seed 5, draw 3\)"):
+        steps.pack_step(batches, 3)
+
+
 @pytest.mark.filterwarnings("ignore:step_size=")
 def test_divergence():
     for step_size in (50.0, 1e25):
@@ -258,16 +275,19 @@ class Counted:
     def __getattr__(self, name):
         return getattr(self._device, name)
 
-    def _counted(self, array):
-        import weakref
+    def used(self):
+        return sum(array.nbytes for known in self._arrays if (array := known()) is not None)
 
-        self._arrays = [known for known in self._arrays if known() is not None]
+    def _counted(self, array):
         self._arrays.append(weakref.ref(array))
-        used = sum(known().nbytes for known in self._arrays)
+        used = self.used()
         if used > self.most:
             raise MemoryError(f"no room for {array.nbytes} bytes")
         self.peak = max(self.peak, used)
         return array
+
+    def free_memory(self):
+        self._arrays = [known for known in self._arrays if known() is not None]
 
     def empty(self, shape, dtype):
         return self._counted(self._device.empty(shape, dtype))
@@ -285,6 +305,7 @@ def test_the_estimate_covers_what_is_allocated(the_device, monkeypatch, q):
     monkeypatch.setattr(devices, "all_devices", lambda: [counted])
     net = fn.Network(1000, 5, outputs=q)
     run_on("cuda", net, steps=3, record_every=1)
+    assert not counted.used()  # when the memory was given back
     estimate = device_steps.nbytes_device(net._neurons, 14, 14)
     assert counted.peak <= estimate <= counted.peak + forward.PANEL_BYTES * 1.1
 
