@@ -1,7 +1,7 @@
 """The loop of a training run: steps, history, and when to stop."""
 
 import queue
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -53,6 +53,8 @@ class Trainer:
         self.network, self.steps, self.batches, self.mask = network, steps, batches, mask
         self.targets, self.labels = targets, labels
         self.step_size, self.total, self.every, self.settings = step_size, total, every, settings
+        self.clean: Any = None
+        self.descent: Any = None
         self.history = {}
         self.loss_limit = None
         self.first_step = 0

@@ -17,7 +17,7 @@ class DeviceBatch:
     inputs: forward.ForwardInputs
 
     def __len__(self):
-        return self.inputs.rows.shape[0]
+        return len(self.inputs.exponents)
 
     @property
     def masked(self):
