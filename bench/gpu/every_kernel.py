@@ -49,6 +49,8 @@ def public_calls(rng):
         for own in (mask, None):
             steps = {"steps": 2, "step_size": 0.1, "batch_size": 4, "record_every": 1}
             fn.train(X, rng.standard_normal((N, q)), network=network, mask=own, **steps, **on)
+    wide = rng.standard_normal((N, DEEP))
+    fn.ntk(wide, wide[:4], network=fn.Network(M, DEEP, seed=3), **on)
 
 
 def both_forms_of_counts(device, rng):
