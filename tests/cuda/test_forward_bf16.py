@@ -250,10 +250,7 @@ def errors_of_sums(device):
             (np.ldexp(rng.standard_normal(shape), rng.integers(-12, 1, shape)), rng.standard_normal(other)),
         ):
             X, W = X.astype(np.float32), truncated(W)
-            inputs = forward_bf16.forward_inputs(device, X)
-            scratch = forward_bf16.forward_scratch(device, *shape, 128)
-            forward.fill_panel(device, scratch, device.upload(W), 0, 0, 0, 40, dim, 128, bfloat16=True)
-            forward_bf16.pack(device, scratch, 128)
+            inputs, scratch = _packed(device, X, W)
             slabs, _, rows, _ = inputs.parts.shape
             sums = device.empty((rows, 128), np.float32)
             device.launch(
@@ -266,6 +263,15 @@ def errors_of_sums(device):
             factors = device.download(inputs.factors)[:12], device.download(scratch.factors)[:40]
             bounds.append(np.multiply.outer(*(factor.astype(float) for factor in factors)))
     return np.array(errors), np.array(bounds)
+
+
+def _packed(device, X, W):
+    """Inputs, and given weights of a tile of neurons as the kernel reads them."""
+    scratch = forward_bf16.forward_scratch(device, *X.shape, 128)
+    given = device.upload(W)
+    forward.fill_panel(device, scratch, given, 0, 0, 0, len(W), W.shape[1], 128, bfloat16=True)
+    forward_bf16.pack(device, scratch, 128)
+    return forward_bf16.forward_inputs(device, X), scratch
 
 
 @pytest.mark.usefixtures("more_sources")
@@ -281,6 +287,33 @@ def test_no_sum_is_off_by_more_than_its_bound(core_device):
 def test_sums_of_worse_products_leave_the_bound(core_device):
     errors, bounds = errors_of_sums(core_device)
     assert (errors > bounds).any()
+
+
+@pytest.mark.parametrize("dim", [5, 40, 200])
+def test_the_bound_is_at_least_the_sum_of_its_parts(one_device, dim):
+    """docs/mathematics.md, section 4, before Cauchy-Schwarz; and little more where that loses little."""
+    rng = np.random.default_rng(dim)
+    X = rng.standard_normal((4, dim)).astype(np.float32)
+    X[0] = 1 + 2.0**-8 - 2.0**-17 + 2.0**-23  # the largest rest there is, 2^-17
+    W = truncated(rng.standard_normal((40, dim)))
+    W[0] = 1
+    inputs, scratch = _packed(one_device, X, W)
+    factors = one_device.download(inputs.factors)[:4], one_device.download(scratch.factors)[:40]
+    bounds = np.multiply.outer(*(factor.astype(float) for factor in factors)) / UNIT_ROUNDOFF
+
+    x, w = scaled_by_power_of_two(X).astype(float), scaled_by_power_of_two(W).astype(float)
+    x1 = reference.round_to_bfloat16(x.astype(np.float32))
+    rest = x - x1 - reference.round_to_bfloat16((x - x1).astype(np.float32))
+
+    def norms(first, stop):
+        return np.outer(*(np.linalg.norm(side[:, first:stop], axis=1) for side in (x, w)))
+
+    parts = np.outer(np.linalg.norm(rest, axis=1), np.linalg.norm(w, axis=1)) / UNIT_ROUNDOFF
+    for slab in range(0, dim, 32):
+        products = 2 * norms(slab, slab + 16) + norms(slab + 16, slab + 32)
+        parts += (1 + 2.0**-5) * (192 * products + norms(0, slab + 32))
+    assert (bounds >= parts).all()
+    assert bounds[0, 0] < 1.25 * parts[0, 0]
 
 
 # ------------------------------------------------------------------------------ when it is used
