@@ -4,6 +4,7 @@
     python -m bench              # every figure against its peer, into bench/results/<hardware>.json
     python -m bench.table        # the README's table, from bench/results/
     python -m bench.compare      # is this commit slower than the one before?  (.ci/run asks it)
+    python -m bench.gpu          # all of the CUDA backend on a GPU, into bench/results/gpu-<name>.json
     pytest bench                 # absolute times (pytest-benchmark) and the targets as assertions
 
 What these measure with is fastntk.benchmarks, as ``fastntk bench`` does on the machine of a user.
@@ -24,6 +25,7 @@ long_runs.py       figures: kernels larger than the memory, 10^9 neurons, checkp
 workers.py         figures: a Dask cluster against threads, on the same cores
 processes.py       figures that need fresh processes: memory, import, compile time, AVX2
 cost_model.py      how long kernels take: a fit, and what it says of larger ones
+gpu/               the CUDA backend on a GPU, a command of its own
 machine.py         the machine, the versions and the commit, for the record
 table.py           results to README
 compare.py         base commit against head, by timed_operations.py

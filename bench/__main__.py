@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from . import (
+    against_jacobians,
     against_numpy,
     against_peak,
     against_torch,
@@ -22,6 +23,7 @@ from .cores import two_cores
 RESULTS = Path(__file__).parent / "results"
 MODULES = (
     against_numpy,
+    against_jacobians,
     gradients,
     against_torch,
     closed_forms,

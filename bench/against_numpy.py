@@ -38,12 +38,12 @@ def _against_numpy(n, d, width, layers, peer, at_least, limit, quick, dtype="flo
 
 def hidden_small_inputs(quick=False):
     limit = "forward pass (fp32 multiply-adds) and coactivation counts (population counts), about half each"
-    return _against_numpy(1797, 64, 1_000_000, "hidden", numpy_hidden, 10, limit, quick)
+    return _against_numpy(1797, 64, 1_000_000, "hidden", numpy_hidden, 12, limit, quick)
 
 
 def hidden_large_inputs(quick=False):
     limit = "forward pass: fp32 multiply-adds, near the machine's peak on both sides"
-    return _against_numpy(1000, 784, 200_000, "hidden", numpy_hidden, 3.3, limit, quick)
+    return _against_numpy(1000, 784, 200_000, "hidden", numpy_hidden, 3.7, limit, quick)
 
 
 def _bfloat16(n, d, width, at_least, quick):

@@ -68,18 +68,30 @@ def _certification(n, d, chunks, quick):
         against="the same kernel, signs of the fp32 sums unchecked",
         value=100 * (speedup(seconds, "unchecked", "exact") - 1),
         unit="% slower",
-        at_most=10,
+        at_most=5,
         limit="norms of the weights, a smallest magnitude and a compare a tile, float64 for the undecided",
         seconds=seconds,
     )
+
+
+def certification_20_features(quick=False):
+    return _certification(1797, 20, 16, quick)
 
 
 def certification_small_inputs(quick=False):
     return _certification(1797, 64, 8, quick)
 
 
+def certification_256_features(quick=False):
+    return _certification(1000, 256, 4, quick)
+
+
 def certification_large_inputs(quick=False):
     return _certification(1000, 784, 2, quick)
+
+
+def certification_3072_features(quick=False):
+    return _certification(1000, 3072, 1, quick)
 
 
 def _repeated(call, times):
@@ -125,7 +137,10 @@ def coactivation(quick=False):
 FIGURES = (
     forward_small_inputs,
     forward_large_inputs,
+    certification_20_features,
     certification_small_inputs,
+    certification_256_features,
     certification_large_inputs,
+    certification_3072_features,
     coactivation,
 )

@@ -2,10 +2,17 @@
 
 Both commits are installed side by side, and a process of each runs operations of bench/operations.py in
 turn, call by call, alternating who goes first: what disturbs the machine disturbs both.  What counts is the
-fastest call of each.  An operation that seems slower than the base by more than 25 % is measured again, twice
-if need be, and fails only if all its calls together still say so.  Both sides use the packages of this
-environment, and each its own compiler cache.  Where the base is not there (the first commit, a shallow
-clone), nothing is compared.
+fastest call of each.  Where that of the head takes over 1.25 times as long, both are measured again with
+more calls, twice, each time in new processes (where memory happens to lie can make one slow for its whole
+life), and the operation fails only if the head is too slow in every one of these measurements.
+
+Where the base's own calls differ by that much (their median is over 1.25 times their fastest), something
+else has the processors: then the processors' time that the calls took must say so too, and where that
+differs as much among the base's own calls, nothing can be told and nothing fails.
+
+Both sides use the packages of this environment, and each its own compiler cache.  Nothing is compared where
+the base is not there (the first commit, a shallow clone) or cannot be installed, nor an operation that it
+does not have.
 """
 
 import argparse
@@ -16,18 +23,29 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
-from .cores import two_cores
+from fastntk.benchmarks.cores import on_cores
+from fastntk.engine.threads import available_cpus
+
+from .cores import CORES
 from .operations import OPERATIONS
 
 BENCH = Path(__file__).resolve().parent
 SLOWER = 1.25
-RETRIES = 2
+MORE = (1, 2, 4)  # times the calls of the first measurement
 GATE = ("hidden, d=64", "masked cross kernel", "outputs", "gradient product", "training, d=64", "limit")
+
+
+class Times(NamedTuple):
+    """Seconds of the calls of one side: on the clock, and of all processors together."""
+
+    wall: list
+    cpu: list
 
 
 class Side:
@@ -49,14 +67,17 @@ class Side:
         return self
 
     def __exit__(self, *_):
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait()
+        self._process.terminate()
+        self._process.communicate()
 
-    def seconds(self, name, quick):
-        """Of one call; None where this side cannot run it."""
-        print(json.dumps([name, quick]), file=self._process.stdin, flush=True)
-        return json.loads(self._process.stdout.readline())
+    def begin(self, name, quick):
+        """Ask for one call."""
+        with suppress(BrokenPipeError):  # it has ended: `seconds` says so
+            print(json.dumps([name, quick]), file=self._process.stdin, flush=True)
+
+    def seconds(self):
+        """(wall, cpu) of the call that was asked for; None where this side cannot run it."""
+        return json.loads(self._process.stdout.readline() or "null")
 
 
 def commit_of(name):
@@ -83,40 +104,50 @@ def install(commit, folder):
     subprocess.run([*command, "--target", folder / "site", folder / "tree"], check=True)
 
 
-def measure(sides, name, quick, rounds):
-    """{side: [seconds, ...]} of an operation, in turn; a side that cannot run it has none."""
-    found = {side: [] for side in sides}
-    order = list(sides)
-    for _ in range(rounds):
-        for side in order:
-            seconds = sides[side].seconds(name, quick)
-            if seconds is not None:
-                found[side].append(seconds)
+def measure(sides, name, quick, calls):
+    """({side: Times} of calls in turn, the sides that can run the operation); timed only where all can."""
+    for side in sides.values():
+        side.begin(name, quick)  # both compile at once
+    able = [which for which, side in sides.items() if side.seconds() is not None]
+    found = {which: Times([], []) for which in sides}
+    order = able if len(able) == len(sides) else []
+    for _ in range(calls):
+        for which in order:
+            sides[which].begin(name, quick)
+            for times, seconds in zip(found[which], sides[which].seconds(), strict=True):
+                times.append(seconds)
         order.reverse()
-    return found
+    return found, able
 
 
-def verdict(seconds):
-    """(head / base of the fastest calls, failed); ratio None where a side could not run it.
-
-    Where the base's own calls differ that much, a head that is no slower than they mostly are is not blamed.
-    """
-    base, head = seconds["base"], seconds["head"]
-    if base and head:
-        ratio = min(head) / min(base)
-        return ratio, ratio > SLOWER and min(head) > median(base)
-    return None, bool(base) and not head
+def steady(times):
+    """Whether calls of one side differ by less than what is looked for."""
+    return median(times) <= SLOWER * min(times)
 
 
-def compared(sides, name, quick, rounds):
-    """The verdict on an operation, measured again before it fails."""
-    seconds = measure(sides, name, quick, rounds)
-    for _ in range(RETRIES):
-        if not verdict(seconds)[1]:
+def ratio(base, head):
+    """The time of the head over that of the base; None where the machine is too busy to tell."""
+    wall, cpu = (min(head) / min(base) for base, head in zip(base, head, strict=True))
+    if steady(base.wall):
+        return wall
+    return min(wall, cpu) if steady(base.cpu) else None
+
+
+def verdict(start, name, quick, calls):
+    """(what is said of an operation, whether it fails); ``start()`` gives a context of new sides."""
+    for more in MORE:
+        with start() as sides:
+            found, able = measure(sides, name, quick, more * calls)
+        if "base" not in able:
+            return "not compared: the base does not have it", False
+        if "head" not in able:
+            return "gone: the base has it", True
+        times = ratio(**found)
+        if times is None:
+            return "not compared: the machine is too busy to tell", False
+        if times <= SLOWER:
             break
-        for side, more in measure(sides, name, quick, rounds).items():
-            seconds[side] += more
-    return verdict(seconds)
+    return f"{times:6.2f} x the time of base", times > SLOWER
 
 
 def main():
@@ -127,7 +158,7 @@ def main():
     )
     parser.add_argument("--base", default="HEAD~1", help="the commit to compare with (default: HEAD~1)")
     parser.add_argument("--head", default="HEAD", help="the commit in question (default: HEAD)")
-    parser.add_argument("--rounds", type=int, default=5, help="calls of each side (default: 5)")
+    parser.add_argument("--calls", type=int, default=5, help="of each side, at first (default: 5)")
     parser.add_argument("--all", action="store_true", help=f"all operations (default: {'; '.join(GATE)})")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: test the harness")
     parser.add_argument("operations", nargs="*", metavar="OPERATION", help="one of " + "; ".join(OPERATIONS))
@@ -142,18 +173,26 @@ def main():
         return 0
 
     failed = False
-    with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         shutil.copytree(BENCH, work / "bench", ignore=shutil.ignore_patterns("__pycache__", "results"))
-        for side, commit in commits.items():
-            install(commit, work / side)
-        stack.enter_context(two_cores())  # the processes inherit them
-        sides = {side: stack.enter_context(Side(work / side)) for side in commits}
-        for name in names:
-            ratio, slower = compared(sides, name, arguments.quick, arguments.rounds)
-            failed |= slower
-            time = "not on both sides" if ratio is None else f"{ratio:6.2f} x the time of base"
-            print(f"{name:24} {time}{'   <-- FAILED' if slower else ''}", flush=True)
+        try:
+            install(commits["base"], work / "base")
+        except subprocess.CalledProcessError as error:
+            print(f"speed is not compared: {arguments.base} cannot be installed here ({error})")
+            return 0
+        install(commits["head"], work / "head")
+
+        @contextmanager
+        def start():
+            with ExitStack() as stack:
+                yield {side: stack.enter_context(Side(work / side)) for side in commits}
+
+        with on_cores(min(CORES, available_cpus())):  # the processes inherit them
+            for name in names:
+                said, slower = verdict(start, name, arguments.quick, arguments.calls)
+                failed |= slower
+                print(f"{name:24} {said}{'   <-- FAILED' if slower else ''}", flush=True)
     return int(failed)
 
 

@@ -16,7 +16,8 @@ SHOWN = {"x faster": "times faster than the peer", "% of peak": "% of the machin
 
 def main(picture="speed.png"):
     found = {unit: [] for unit in SHOWN}
-    for file in sorted(set(RESULTS.glob("*.json")) - set(RESULTS.glob("cost-model-*"))):
+    others = {*RESULTS.glob("cost-model-*"), *RESULTS.glob("gpu-*")}
+    for file in sorted(set(RESULTS.glob("*.json")) - others):
         for figure in json.loads(file.read_text(encoding="utf-8"))["figures"].values():
             if figure["unit"] in found:
                 found[figure["unit"]].append((figure["case"], figure["value"], figure["at_least"]))

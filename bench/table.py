@@ -56,7 +56,8 @@ def main():
     arguments = parser.parse_args()
     readme = ROOT / "README.md"
     results = ROOT / "bench" / "results"
-    files = sorted(set(results.glob("*.json")) - set(results.glob("cost-model-*")))
+    others = {*results.glob("cost-model-*"), *results.glob("gpu-*")}
+    files = sorted(set(results.glob("*.json")) - others)
     old = readme.read_text(encoding="utf-8")
     new = with_tables(old, [table(json.loads(file.read_text(encoding="utf-8"))) for file in files])
     if arguments.check:

@@ -1,13 +1,14 @@
 """Times operations of the fastntk that is installed here, one at a time, as it is asked to on standard input.
 
 ``python -m bench.timed_operations`` reads lines of JSON, [operation, quick], and answers each with the
-seconds of one call, or with null where this version cannot run it.  The first call is not timed.
+seconds of one call, [on the clock, of all processors together], or with null where this version cannot run
+it.  A first call that compiles is not timed.
 """
 
 import json
 import sys
 from functools import cache
-from time import perf_counter
+from time import perf_counter, process_time
 
 from .operations import operation
 
@@ -27,10 +28,11 @@ def prepared(name, quick):
 def main():
     for line in sys.stdin:
         call = prepared(*json.loads(line))
-        start = perf_counter()
+        start, start_cpu = perf_counter(), process_time()
         if call is not None:
             call()
-        print(json.dumps(call and perf_counter() - start), flush=True)
+        seconds = perf_counter() - start, process_time() - start_cpu
+        print(json.dumps(call and seconds), flush=True)
 
 
 if __name__ == "__main__":

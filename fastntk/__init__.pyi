@@ -241,8 +241,8 @@ def train(
     record_every: Count = 10, eigenvalues_every: Count | None = None, audit_every: Count | None = None,
     expected_every: Count | None = None, row_ids: _Ids | None = None,
     out: NDArray[np.float32] | None = None, resume: TrainingRun | StrPath | None = None,
-    checkpoint: StrPath | None = None, threads: Count | None = None, memory_limit: Count | None = None,
-    progress: Progress | None = None
+    checkpoint: StrPath | None = None, backend: Backend = "auto", threads: Count | None = None,
+    memory_limit: Count | None = None, progress: Progress | None = None
 ) -> TrainingRun: ...
 def expected_loss(
     X: Rows, y: Numbers | Array, *, network: _Weights, mask: _GaussianMask, threads: Count | None = None,

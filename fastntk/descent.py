@@ -33,7 +33,7 @@ class MaskedDescent:
 
     def _forward(self, gradient=None):
         following = self.step + (gradient is not None)
-        self._batch = self.steps.pack(self.batches.masked(following))
+        self._batch = self.steps.pack_step(self.batches, following)
         try:
             outputs = self.steps.advance(gradient, self._batch)
         finally:

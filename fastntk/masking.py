@@ -127,6 +127,13 @@ class Mask(ABC):
     def _apply(self, X, ids, seed, stream, draw):
         """Masked rows X, (n, d) float32, with ids (n,) uint64."""
 
+    def _normal_form(self, dim):
+        """How devices make masked rows of standard normals z; None where only this machine does.
+
+        (scale (d,) float32, True) for x fma(scale, z, 1), (scale, False) for fma(scale, z, x).
+        """
+        return
+
     @abstractmethod
     def _spread(self, X):
         """``Spread`` of (n, d) float64 rows X."""

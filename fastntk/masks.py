@@ -77,6 +77,9 @@ class GaussianMask(Mask):
         z = _normals(seed, ids, X.shape[1], stream, draw)
         return X * _fma(self.kappa, z, np.ones_like(z))
 
+    def _normal_form(self, dim):
+        return _by_feature(self.kappa, dim), True
+
     def _spread(self, X):
         return _gaussian_spread(X, np.square(np.asarray(self.kappa) * X))
 
@@ -109,6 +112,9 @@ class AdditiveMask(Mask):
     def _apply(self, X, ids, seed, stream, draw):
         z = _normals(seed, ids, X.shape[1], stream, draw)
         return _fma(self.tau, z, X)
+
+    def _normal_form(self, dim):
+        return _by_feature(self.tau, dim), False
 
     def _spread(self, X):
         return _gaussian_spread(X, np.broadcast_to(np.square(self.tau), X.shape))
@@ -207,11 +213,16 @@ def _random_rows(dtype, seed, ids, dim, stream, draw):
 
 def _fma(strength, values, shift):
     """strength * values + shift in float32, rounded once; strength a number or one for each feature."""
-    scale = np.empty(values.shape[1], np.float32)
-    scale[:] = strength
     out = np.empty_like(values)
-    load().fma_rows(scale, values, shift, out)
+    load().fma_rows(_by_feature(strength, values.shape[1]), values, shift, out)
     return out
+
+
+def _by_feature(strength, dim):
+    """A strength as (d,) float32."""
+    scale = np.empty(dim, np.float32)
+    scale[:] = strength
+    return scale
 
 
 # ------------------------------------------------------------------------------- small pieces

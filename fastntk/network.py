@@ -158,7 +158,7 @@ class Network:
         return self._neurons.scale
 
     @property
-    def dtype(self):
+    def dtype(self) -> WeightType:
         """What the hidden weights (before the scale) are rounded to: "float32" or "bfloat16"."""
         return self._neurons.dtype
 

@@ -43,6 +43,7 @@ def masked_eigenvalue(network, batches, options):
         K = ntk(
             batches.masked(step, part),
             network=network,
+            backend=options.backend,
             threads=options.threads,
             memory_limit=options.memory_limit,
         )

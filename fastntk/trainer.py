@@ -10,9 +10,8 @@ from .audit import step_identity_error
 from .descent import REGULARISERS, ExpectedDescent, MaskedDescent
 from .engine.digests import digest
 from .engine.neurons import read_only
-from .engine.steps import OutOfRange, Steps
+from .engine.steps import OutOfRange
 from .gram import ntk
-from .kernels import load
 from .smoothing import expected_loss
 from .spectrum import extreme_eigenvalues
 from .training_run import HISTORY, TrainingRun, trained_network
@@ -35,7 +34,7 @@ class Trainer:
     def __init__(
         self,
         network,
-        weights,
+        steps,
         batches,
         mask,
         targets,
@@ -46,14 +45,14 @@ class Trainer:
         every,
         settings,
         threads,
+        backend,
         reports,
         borrowed,
         checkpoint=None,
     ):
-        self.network, self.weights, self.batches, self.mask = network, weights, batches, mask
+        self.network, self.steps, self.batches, self.mask = network, steps, batches, mask
         self.targets, self.labels = targets, labels
         self.step_size, self.total, self.every, self.settings = step_size, total, every, settings
-        self.steps = Steps(load(), network._neurons, weights, batches.size, len(batches.X), threads)
         self.history = {}
         self.loss_limit = None
         self.first_step = 0
@@ -61,16 +60,20 @@ class Trainer:
         self.borrowed = borrowed  # whether the weights stand in the caller's array
         # Steps done where ``reports``, then None.
         self.reached: queue.SimpleQueue[int | None] = queue.SimpleQueue()
-        self.threads = threads
+        self.threads, self.backend = threads, backend
         self.checkpoint = checkpoint
 
     def run(self, earlier):
         """Train from the start, or from where an earlier run stopped; a TrainingRun."""
-        if earlier is None:
-            self.steps.fill()
-        else:
-            if not np.may_share_memory(self.weights, earlier.network._neurons.given_weights):
-                self.weights[:] = earlier.network._neurons.given_weights
+        try:
+            return self._run(earlier)
+        finally:
+            self.clean = self.descent = None  # their batches are the device's, where there is one
+            self.steps.close()
+
+    def _run(self, earlier):
+        self.steps.fill(None if earlier is None else earlier.network._neurons.given_weights)
+        if earlier is not None:
             self.first_step, self.loss_limit = earlier.steps_done, earlier.loss_limit
             names = (*HISTORY, "accuracy") if self.labels is not None else HISTORY
             self.history = {name: list(getattr(earlier, name)) for name in names}
@@ -94,6 +97,11 @@ class Trainer:
     def step(self):
         """Steps done."""
         return self.descent.step
+
+    @property
+    def weights(self):
+        """(m, d) float32 as they are now, the same array every time."""
+        return self.steps.host_weights()
 
     def _make_descent(self):
         common = self.batches, self.targets, self.step_size, self.first_step
@@ -187,7 +195,7 @@ class Trainer:
         return 0.5 * np.square(outputs - self.targets).sum()
 
     def _kernel(self, inputs):
-        return ntk(inputs, network=self._trained(), threads=self.threads)
+        return ntk(inputs, network=self._trained(), threads=self.threads, backend=self.backend)
 
     def _audit(self, before):
         self._note(

@@ -12,11 +12,13 @@ from . import masking, stability, validation
 from .audit import nbytes_audit
 from .batches import Batches
 from .descent import REGULARISERS
+from .engine import devices
+from .engine.device_steps import DeviceSteps, nbytes_host, require_room
 from .engine.digests import digest, network_digest
 from .engine.environment import ieee_arithmetic, in_ieee_arithmetic
 from .engine.pairs import PairVariance
 from .engine.plan import allowed_memory, checked_options, describe_bytes
-from .engine.steps import nbytes_steps
+from .engine.steps import Steps, nbytes_steps
 from .engine.threads import MAX_THREADS, available_cpus
 from .explained import MEMORY
 from .gram import nbytes_ntk
@@ -93,6 +95,7 @@ def train(
     out=None,
     resume=None,
     checkpoint=None,
+    backend="auto",
     threads=None,
     memory_limit=None,
     progress=None,
@@ -148,6 +151,9 @@ def train(
     checkpoint : path of a folder, optional
         Keep the run there from time to time, and on Ctrl-C; the same call, also with more steps, goes on from
         it, whatever stopped the one before.
+    backend : "auto", "cpu" or "cuda"
+        As in :func:`fastntk.ntk`, but on one CUDA device, the first, whose memory holds the weights; modes
+        "masked" and "clean".
     threads, memory_limit : int, optional
         As in :func:`fastntk.ntk`.
     progress : callable, optional
@@ -177,7 +183,7 @@ def train(
 
     Activation bits are signs of exact real numbers; preactivations and gradients are float32, and outputs
     are summed in float64.  Output weights are used as float32.  The same bits for every number of threads
-    and after every resume, on one instruction-set path.
+    and after every resume, on one instruction-set path or on CUDA devices.
 
     Source: arXiv 2602.17423, whose system this is; docs/mathematics.md, section 7.
 
@@ -190,13 +196,14 @@ def train(
     >>> bool(run.clean_loss[-1] < 0.01 * run.clean_loss[0])
     True
     """
+    validation.as_choice(mode, "mode", MODES)
+    backend = _checked_backend(backend, mode, X, y)
     X = validation.as_matrix(X, "X")
     network = as_network(network, X)
     if masking.as_mask(mask, "mask") is not None:
         mask._check_features(X.shape[1], "X")
     targets, labels = as_targets(y, len(X), network.outputs)
     total = validation.as_count(steps, "steps", high=DRAW_LIMIT - 1)
-    validation.as_choice(mode, "mode", MODES)
     if batch_size is not None:
         batch_size = validation.as_count(batch_size, "batch_size", high=len(X))
     ids = validation.as_ids(row_ids, "row_ids", len(X))
@@ -209,7 +216,7 @@ def train(
     if step_size is not None:
         step_size = validation.as_positive(step_size, "step_size", high=1e30)
     seed = validation.as_seed(seed)
-    options = checked_options(threads, memory_limit, progress)
+    options = checked_options(threads, memory_limit, progress, backend)
     if out is not None:
         others = {"X": X, "the weights of the network": network._neurons.given_weights}
         validation.as_output(out, "out", (network.width, network.dim), others)
@@ -254,7 +261,7 @@ def train(
             weights = earlier.network._neurons.given_weights.base.reshape(network.width, network.dim)
         trainer = Trainer(
             network,
-            weights,
+            _steps(network, weights, batches, workers, backend),
             batches,
             mask,
             targets,
@@ -264,6 +271,7 @@ def train(
             every=every,
             settings=settings,
             threads=workers,
+            backend=backend,
             reports=progress is not None,
             borrowed=out is not None,
             checkpoint=saved,
@@ -387,10 +395,34 @@ def _check_expected(mode, mask, X, audit_every):
         )
 
 
+def _checked_backend(backend, mode, *inputs):
+    """ "cpu" or "cuda", which takes steps under masks or without."""
+    if mode not in REGULARISERS:
+        return devices.checked_backend(backend, *inputs)
+    if backend == "cuda":
+        raise ValueError(
+            f"backend is 'cuda' with mode={mode!r}; devices take the steps of mode='masked' and 'clean'. Use "
+            f"backend='cpu'."
+        )
+    return devices.checked_backend(backend)
+
+
+def _steps(network, weights, batches, threads, backend):
+    """The weights, and what passes over them."""
+    sizes = batches.size, len(batches.X)
+    if backend == "cuda":
+        return DeviceSteps(devices.all_devices()[0], network._neurons, weights, *sizes)
+    return Steps(load(), network._neurons, weights, *sizes, threads)
+
+
 def _plan(network, rows, total_rows, every, mode, out, options):
     """The number of threads; raises MemoryError where the memory is not there."""
     weights = 4 * network.width * network.dim
-    shared, each = nbytes_steps(load(), network._neurons, rows, total_rows)
+    if options.backend == "cuda":
+        require_room(devices.all_devices()[0], network._neurons, rows, total_rows)
+        shared, each = nbytes_host(network._neurons, rows, total_rows), 1
+    else:
+        shared, each = nbytes_steps(load(), network._neurons, rows, total_rows)
     shared += 0 if out is not None else weights
     if every.audit is not None:
         shared += weights + nbytes_audit(total_rows, rows)

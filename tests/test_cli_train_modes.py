@@ -175,6 +175,8 @@ def test_a_run_that_goes_on_has_the_bits_of_one_that_never_stopped(capsys, tmp_p
         (["--expected-every", "-1"], "expected_every is -1"),
         (["--expected-every", "1.5"], "--expected-every: invalid count value: '1.5'"),
         (["--mode", "mean"], "invalid choice: 'mean'"),
+        (["--backend", "gpu"], "invalid choice: 'gpu'"),
+        (["--backend", "cuda", "--mode", "expected"], "backend is 'cuda' with mode='expected'"),
         (["--mode", "expected", "--memory-limit", "1K"], "memory_limit is 1 KB. Use a smaller --width"),
     ],
 )

@@ -9,6 +9,8 @@ import pytest
 
 import fastntk.kernels
 
+from .optional_modules import LIBRARIES
+
 PACKAGES = {"fastntk.": fastntk.__path__, "fastntk.kernels.": fastntk.kernels.__path__}  # kept in two folders
 MODULES = {
     module.name
@@ -16,7 +18,6 @@ MODULES = {
     for module in pkgutil.walk_packages(path, prefix)
     if not module.name.endswith("__main__")
 }
-LIBRARIES = {"fastntk.torch": "torch", "fastntk.jax": "jax"}  # that a module is for
 WITHOUT_EXAMPLE = {"ActivationPattern"}  # shown by activation_pattern
 
 

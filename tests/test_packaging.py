@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from .optional_modules import LIBRARIES
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE_FOLDERS = {"fastntk": ROOT / "fastntk", "fastntk.kernels": ROOT / "kernels"}
-LIBRARIES = {"fastntk.torch": "torch", "fastntk.jax": "jax"}  # that a module is for
 
 
 def source_modules():

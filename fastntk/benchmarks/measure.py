@@ -16,6 +16,7 @@ from .roofline import measure_roofline
 from .worker import MethodFailed, Worker
 
 ROOFLINE_SHARE = 0.1  # of the progress bar
+PREPARING = 0.5  # of a problem's part of it: two calls or three, and the first ones compile
 
 
 def measure(results, methods, progress=None):
@@ -34,10 +35,10 @@ def measure(results, methods, progress=None):
     share = 1 - ROOFLINE_SHARE * (results.roofline is None)
     with tempfile.TemporaryDirectory() as scratch, _Crew(methods) as crew:
         for place, cell in enumerate(todo):
-            if progress is not None:
-                progress(share * weights[place] / weights[-1], _stage(cell))
+            span = share / weights[-1] * weights[place : place + 2]
+            step = _Steps(progress, span, _stage(cell))
             kept = Path(scratch) / "kernel.npy"
-            results.measured[cell] = _measure_cell(cell, methods, results, crew, kept)
+            results.measured[cell] = _measure_cell(cell, methods, results, crew, kept, step)
     if results.roofline is None:
         if progress is not None:
             progress(share, "single kernels")
@@ -51,8 +52,20 @@ def _stage(cell):
     problem = cell.problem
     if cell.quantity == "limit":
         return f"limit, {problem.n:,} rows"
-    threads = f", {problem.threads} thread{'s' * (problem.threads > 1)}"
-    return f"n={problem.n}, d={problem.d}, m={problem.width}{threads}"
+    threads = f"{problem.threads} thread{'s' * (problem.threads > 1)}"
+    return f"n={problem.n} d={problem.d} m={problem.width}, {threads}"  # short: a terminal has 30 letters
+
+
+class _Steps:
+    """Called before each step of a problem, with the share that is done: tells the progress."""
+
+    def __init__(self, progress, span, stage):
+        self._progress, self._span, self._stage = progress, span, stage
+
+    def __call__(self, share):
+        if self._progress is not None:
+            first, last = self._span
+            self._progress(first + share * (last - first), self._stage)
 
 
 class _Crew:
@@ -82,14 +95,15 @@ class _Crew:
         self._workers[method] = Worker(method, self._threads)
 
 
-def _measure_cell(cell, methods, results, crew, kept):
+def _measure_cell(cell, methods, results, crew, kept, step):
     """{name: Measurement} of all methods of the cell's quantity on its problem."""
     problem = cell.problem
     methods = [method for method in methods if method.quantity == cell.quantity]
     held = len(methods) * (4.0 * problem.width * problem.d + 8.0 * problem.n * problem.d)
     found, ready = {}, {}
     kept.unlink(missing_ok=True)
-    for method in methods:
+    for place, method in enumerate(methods):
+        step(PREPARING * place / len(methods))
         one = found[method.name] = Measurement(
             float(method.nbytes(problem.n, problem.d, problem.width, problem.threads))
         )
@@ -106,8 +120,10 @@ def _measure_cell(cell, methods, results, crew, kept):
         if one.stopped is None:
             ready[method] = worker
     order = list(ready)
-    for _ in range(results.sizes.rounds):
-        for method in order:
+    rounds = results.sizes.rounds
+    for number in range(rounds):
+        for place, method in enumerate(order):
+            step(PREPARING + (1 - PREPARING) * (number + place / len(order)) / rounds)
             sleep(PAUSE)
             try:
                 found[method.name].seconds.append(ready[method].time())
@@ -149,7 +165,9 @@ def _too_large(method, one, cell, held, results):
             + f"; the limit is {describe_bytes(limit)}"
         )
     earlier = [
-        measured[method.name].best * max(1.0, cell.most_work / other.most_work)
+        measured[method.name].best
+        * max(1.0, cell.most_work / other.most_work)
+        * (other.problem.threads / cell.problem.threads)
         for other, measured in results.measured.items()
         if other.quantity == cell.quantity
         and other.problem.threads >= cell.problem.threads

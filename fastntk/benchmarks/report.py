@@ -2,6 +2,7 @@
 
 import csv
 
+from ..engine.plan import describe_bytes
 from ..figures import benchmarks as figures
 from ..figures import style
 from ..study import layout
@@ -22,7 +23,7 @@ def write_report(results, methods, output, *, replace=False, progress=None, comm
     ==============  ======================================================================
     index.html      the page, self-contained
     figures/*.png
-    methods.csv     every time and peak of memory
+    methods.csv     best times and peaks of memory
     kernels.csv     single kernels beside the peaks of the machine
     bench.json      all numbers, settings, hardware, versions (``results.load``)
     ==============  ======================================================================
@@ -82,14 +83,9 @@ def _shown(results):
 
 
 def _write_tables(results, folder):
-    lines: list[tuple] = [("problem", *tables.HEADINGS, "why left out")]
-    for cell, measured in results.measured.items():
-        for row, one in zip(tables.rows(measured), measured.values(), strict=True):
-            lines.append((tables.problem_text(cell), *row, one.stopped or ""))
-    _csv(folder / "methods.csv", lines)
+    _csv(folder / "methods.csv", [tables.METHOD_COLUMNS, *tables.method_numbers(results)])
     if results.roofline is not None:
-        heads = ("kernel", "rate", "peak", "of it", "operations for a byte")
-        _csv(folder / "kernels.csv", [heads, *tables.kernel_rows(results.roofline)])
+        _csv(folder / "kernels.csv", [tables.KERNEL_COLUMNS, *tables.kernel_numbers(results.roofline)])
 
 
 def _csv(path, lines):
@@ -111,6 +107,11 @@ def _page(results, images, machine, origin, command):
         left_out=tables.left_out(results),
         reach=tables.reach_rows(results),
         kernels=tables.kernel_rows(results.roofline) if results.roofline else [],
-        facts_of_run={**results.settings, "processor": machine["hardware"], "command": command},
+        facts_of_run={
+            **results.settings,
+            "memory_limit": describe_bytes(results.settings["memory_limit"]),
+            "processor": machine["hardware"],
+            "command": command,
+        },
         provenance={**origin, **versions},
     )

@@ -23,7 +23,7 @@ PEAKS = {  # name: (label, unit)
     "fp32": ("fp32 multiply-adds", "flop/s"),
     "memory": ("memory, a = b + c", "B/s"),
     "popcount": ("and, population count, add", "bit/s"),
-    "amx": ("AMX products of bytes", "multiply-adds/s"),
+    "amx": ("AMX products of bytes", "MAC/s"),
 }
 
 

@@ -6,6 +6,11 @@ from .methods import METHODS, OURS, largest
 from .roofline import PEAKS
 from .sizes import Cell
 
+METHOD_COLUMNS = (
+    "quantity", "n", "d", "m", "threads", "method", "seconds", "slowest", "peak_bytes", "estimated_bytes",
+    "difference", "allowed", "why_left_out",
+)  # fmt: skip
+KERNEL_COLUMNS = ("kernel", "against", "rate", "peak", "unit", "operations_per_byte")
 HEADINGS = ("method", "ms", "spread", "fastntk is", "peak MB", "estimate MB", "difference", "allowed")
 
 
@@ -33,6 +38,26 @@ def _row(label, one, ours):
     ratio = f"{number(one.best / ours.best, 3)} x as fast" if ours.seconds and one is not ours else ""
     peak = "" if one.peak_bytes is None else number(one.peak_bytes / 1e6, 3)
     return (label, number(1e3 * one.best, 3), percent(one.spread), ratio, peak, estimate, difference, allowed)
+
+
+def method_numbers(results):
+    """One row a method of a problem, as METHOD_COLUMNS names them: for other programs."""
+    for cell, methods in results.measured.items():
+        problem = cell.problem
+        for name, one in methods.items():
+            times = (one.best, max(one.seconds)) if one.seconds else (None, None)
+            yield (
+                cell.quantity, problem.n, problem.d, problem.width if cell.quantity == "kernel" else None,
+                problem.threads, name, *times, one.peak_bytes, round(one.estimated_bytes),
+                one.difference, one.tolerance, one.stopped,
+            )  # fmt: skip
+
+
+def kernel_numbers(roofline):
+    """One row a kernel, as KERNEL_COLUMNS names them: for other programs."""
+    for kernel in roofline.kernels:
+        label, unit = PEAKS[kernel.against]
+        yield (kernel.label, label, kernel.rate, roofline.peaks[kernel.against], unit, kernel.intensity)
 
 
 def left_out(results):

@@ -6,6 +6,8 @@ is that of the process; and no library's idle threads are in another one's way.
 
 import multiprocessing
 import signal
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from time import perf_counter
 from typing import Any
 
@@ -33,7 +35,7 @@ class Worker:
         self._connection, theirs = context.Pipe()
         arguments = (method, threads, theirs)
         self._process = context.Process(target=_serve, args=arguments, daemon=True)
-        with on_cores(threads):  # the child inherits them before its libraries count them
+        with on_cores(threads), _ctrl_c_held():  # the child inherits both, before it imports anything
             self._process.start()
         theirs.close()
         self._connection.send(("start",))
@@ -78,9 +80,23 @@ class Worker:
         return answer
 
 
+@contextmanager
+def _ctrl_c_held():
+    """Ctrl-C reaches all processes of a terminal, and is the parent's, who ends the others."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # which would lift the mask
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(method, threads, connection):
     """The child: questions in, (answer, error) out, until the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, who ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it came with no mask
     desk = _Desk(method, threads)
     while True:
         try:

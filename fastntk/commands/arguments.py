@@ -83,6 +83,11 @@ def add_machine(parser):
     return machine
 
 
+def add_backend(machine, help_):
+    """--backend."""
+    machine.add_argument("--backend", choices=("cpu", "cuda"), default="cpu", help=f"{help_} (default cpu)")
+
+
 def add_results(
     parser, name, *, metavar="DIR", makes="the folder to make", replaces="a folder of earlier results"
 ):

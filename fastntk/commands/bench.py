@@ -34,7 +34,7 @@ def add_to(commands):
         epilog="exit status: 0 done, 1 results that do not agree, or an unexpected failure, 2 wrong command "
         "or input, 130 interrupted (what is measured is kept and the rest can be taken with --resume)",
     )
-    bench.add_argument("--quick", action="store_true", help="small sizes: about a minute instead of several")
+    bench.add_argument("--quick", action="store_true", help="small sizes: a minute or two instead of many")
     bench.add_argument(
         "--peers",
         nargs="+",
@@ -59,7 +59,8 @@ def add_to(commands):
 def _run(options):
     try:
         from ..benchmarks.report import write_report
-        from ..benchmarks.tables import HEADINGS, rows
+        from ..benchmarks.sizes import Cell
+        from ..benchmarks.tables import HEADINGS, problem_text, rows
         from ..study.folder import OutputError
         from ..study.table import aligned
     except ImportError as error:
@@ -90,8 +91,7 @@ def _run(options):
 
     measured = dict(found.sweep("width")).get(found.middle.width)
     if measured:
-        middle = found.middle
-        print(f"n={middle.n:,}, d={middle.d}, m={middle.width:,}, {middle.threads} threads\n")
+        print(problem_text(Cell("kernel", found.middle)) + "\n")
         print(aligned(HEADINGS, rows(measured)) + "\n")
     for peer, reason in found.missing.items():
         print(f"{peer} {reason}")

@@ -61,11 +61,8 @@ def add_to(commands):
         "Ctrl-C, a kill or a power failure the same command goes on from it, to the same bits",
     )
     machine = arguments.add_machine(ntk)
-    machine.add_argument(
-        "--backend",
-        choices=("cpu", "cuda"),
-        default="cpu",
-        help="where neurons are added up: the processors, or all CUDA devices that are visible (default cpu)",
+    arguments.add_backend(
+        machine, "where neurons are added up: the processors, or all CUDA devices that are visible"
     )
     machine.add_argument(
         "--scheduler",

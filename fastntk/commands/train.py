@@ -26,6 +26,7 @@ NOT_SETTINGS = {
     "resume",
     "checkpoint",
     "quiet",
+    "backend",
     "threads",
     "memory_limit",
 }
@@ -65,7 +66,10 @@ def add_to(commands):
         "to the same bits as if it had never stopped",
     )
     arguments.add_checkpoint(results)
-    arguments.add_machine(train)
+    arguments.add_backend(
+        arguments.add_machine(train),
+        "where steps are taken: the processors, or the first CUDA device that is visible",
+    )
     train.set_defaults(run=_run)
 
 
@@ -154,7 +158,7 @@ def _run(options):
     from .. import datasets
 
     given = {name: value for name, value in vars(options).items() if name not in NOT_SETTINGS}
-    machine = {"threads": options.threads, "memory_limit": options.memory_limit}
+    machine = {"backend": options.backend, "threads": options.threads, "memory_limit": options.memory_limit}
     begun = time.perf_counter()
     folder = _folder(options)
     terminated = interrupt_on_terminate()

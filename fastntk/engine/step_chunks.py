@@ -30,8 +30,7 @@ class StepChunks:
     """All chunks of a network, and the exponent common to their output weights."""
 
     def __init__(self, neurons, tile):
-        largest = max(np.abs(weights).max() for _, weights in _blocks(neurons))
-        self.exponent = math.frexp(largest)[1]
+        self.exponent = output_exponent(neurons)
         self.chunks: list[StepChunk] = []
         for first, weights in _blocks(neurons):
             a = np.ldexp(weights, -self.exponent)
@@ -57,6 +56,11 @@ class StepChunks:
         """Runs of chunks whose outputs, ``values`` numbers, are added in order: the same for all threads."""
         size = group_size(len(self.chunks), values)
         return [range(i, min(i + size, len(self.chunks))) for i in range(0, len(self.chunks), size)]
+
+
+def output_exponent(neurons):
+    """The exponent that brings the largest output weight into [1/2, 1)."""
+    return math.frexp(max(np.abs(weights).max() for _, weights in _blocks(neurons)))[1]
 
 
 def group_size(chunks, values):

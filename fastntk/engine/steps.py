@@ -74,10 +74,20 @@ class Steps:
         ]
 
     # ------------------------------------------------------------------------------ passes
-    def fill(self):
-        """Set the weights to the initial ones."""
-        for chunk in self.plan.chunks:
-            self.weights[chunk.order] = self._initial(chunk.order)
+    def fill(self, weights=None):
+        """Set the weights to the initial ones, or to given ones (m, d), which may be the same array."""
+        if weights is None:
+            for chunk in self.plan.chunks:
+                self.weights[chunk.order] = self._initial(chunk.order)
+        elif not np.may_share_memory(self.weights, weights):
+            self.weights[:] = weights
+
+    def host_weights(self):
+        """The weights as they are now, (m, d) float32."""
+        return self.weights
+
+    def close(self):
+        """Nothing is held that the garbage collector would not find."""
 
     def pack(self, masked, *, keep=False):
         """Masked inputs (n, d) float32 as passes take them.
@@ -93,6 +103,10 @@ class Steps:
         batch.masked[:] = masked
         self.kernels.pack_batch(batch)
         return batch
+
+    def pack_step(self, batches, step):
+        """As :meth:`pack`, of the masked inputs of a step of ``batches.Batches``."""
+        return self.pack(batches.masked(step))
 
     def gradient(self, batch, residuals, step_size):
         """What the next pass adds: - step_size times the gradient of 1/2 ||residuals||^2 of a batch.

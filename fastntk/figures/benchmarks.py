@@ -1,5 +1,7 @@
 """Figures of a benchmark: time, memory, threads, and how near kernels come to the machine's peak."""
 
+import itertools
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
@@ -7,7 +9,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 from .style import FAINT, INK, SIZE, finish, title
 
 AXES = {"width": "neurons $m$", "n": "rows $n$", "d": "features $d$"}
-LIMIT = "#b3261e"
+LIMIT, GREY = "#b3261e", "#aab3bd"
 LOOKS = {  # colour and marker
     "fastntk": ("#0b3d91", "o"),
     "fastntk-given": ("#5b8bd9", "o"),
@@ -46,6 +48,7 @@ def figures(results, methods):
 
 def _panels(ylabel, heading):
     figure = Figure(figsize=(11.6, 4.6), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.12)  # so that the last tick of a panel is not the next one's first
     panels = dict(zip(AXES, figure.subplots(1, 3, sharey=True), strict=True))
     for axis, axes in panels.items():
         axes.set(xscale="log", yscale="log", xlabel=AXES[axis])
@@ -111,7 +114,7 @@ def _memory(sweeps, results, methods):
                 axes.plot(*zip(*peaks, strict=True), label=label, lw=0, **_look(name))
                 lowest = min(lowest, *(peak for _, peak in peaks))
         axes.axhline(limit, color=LIMIT, lw=1.2, label="limit of this run")
-        axes.set_ylim(bottom=lowest / 3)
+    panels["width"].set_ylim(bottom=lowest / 3)  # of all panels: a run that was stopped may have none in one
     _close(figure, panels, sweeps)
     return figure
 
@@ -127,6 +130,7 @@ def _threads(cells, methods):
             ks, seconds = zip(*timed, strict=True)
             axes.plot(ks, seconds[0] / np.array(seconds), label=methods[name][0], lw=1.6, **_look(name))
     axes.set(xlabel="threads", ylabel="times as fast as one", xticks=counts)
+    axes.set_ylim(bottom=0)
     axes.set_title("What more threads bring", **title())
     finish(axes)
     style = {"frameon": False, "fontsize": SIZE, "labelcolor": INK}
@@ -153,9 +157,9 @@ def _roof(axes, roofline):
     axes.plot(intensities, np.minimum(peak, memory * intensities) / 1e9, color=INK, lw=1.8)
     axes.text(most, peak * 1.1 / 1e9, f"{peak / 1e9:.0f} Gflop/s", ha="right", fontsize=SIZE, color=INK)
     axes.text(1.5, memory / 1e9, f"{memory / 1e9:.0f} GB/s", fontsize=SIZE, color=INK)
-    for place, kernel in enumerate(kernels):
-        colour = list(LOOKS.values())[place][0]
-        axes.plot(kernel.intensity, kernel.rate / 1e9, "o", ms=7, color=colour, label=kernel.label)
+    for kernel, marker in zip(kernels, itertools.cycle("os^Dv"), strict=False):
+        style = {"ms": 7, "mec": "white", "mew": 0.6, "color": _bar_colour(kernel), "label": kernel.label}
+        axes.plot(kernel.intensity, kernel.rate / 1e9, marker, **style)
     axes.set(xscale="log", yscale="log", xlabel="operations for a byte of memory", ylabel="Gflop/s")
     axes.set_ylim(top=3 * peak / 1e9)
     axes.set_title("Roofline, fp32", **title())
@@ -163,13 +167,17 @@ def _roof(axes, roofline):
     finish(axes)
 
 
+def _bar_colour(kernel):
+    """Grey for those of peers."""
+    peer = kernel.label.startswith("NumPy") or kernel.label.endswith("NumKong")
+    return GREY if peer else LOOKS["fastntk"][0]
+
+
 def _shares(axes, roofline):
     """Bars: the share of the peak that limits each kernel."""
     kernels = roofline.kernels[::-1]
     shares = [100 * kernel.rate / roofline.peaks[kernel.against] for kernel in kernels]
-    peer = [kernel.label.startswith("NumPy") or kernel.label.endswith("NumKong") for kernel in kernels]
-    colours = ["#c9cfd6" if one else LOOKS["fastntk"][0] for one in peer]
-    axes.barh(range(len(kernels)), shares, height=0.6, color=colours)
+    axes.barh(range(len(kernels)), shares, height=0.6, color=[_bar_colour(kernel) for kernel in kernels])
     axes.set_yticks(range(len(kernels)), [kernel.label for kernel in kernels])
     for place, share in enumerate(shares):
         axes.text(share, place, f" {share:.0f} %", va="center", fontsize=SIZE, color=INK)

@@ -3,6 +3,7 @@
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from ..engine.devices import BackendError
 from ..engine.digests import digest
 from ..keeping import checkpoint_in
 from .folder import new_folder
@@ -44,7 +45,7 @@ def start(
     progress : callable, optional
         ``progress(fraction, stage)``.
     machine
-        ``threads`` and ``memory_limit`` as for ``train``.
+        ``backend``, ``threads`` and ``memory_limit`` as for ``train``.
 
     Returns
     -------
@@ -57,7 +58,7 @@ def start(
     OutputError
         Before anything is computed, where the folder cannot be made.
     TrainingError
-        The settings or the data are refused; no folder is left.
+        The settings or the data are refused, or there is no such backend; no folder is left.
     KeyboardInterrupt
         Before there was anything to keep; no folder is left.
     """
@@ -115,7 +116,7 @@ def _finish(watched, output, replace_earlier, command, checkpoint, progress, mac
         except MemoryError as error:
             needs = str(error).partition(" Use ")[0]
             raise TrainingError(f"{needs} Use a smaller --width or --batch-size, or fewer rows.") from error
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, BackendError) as error:
             raise TrainingError(str(error)) from error
         write(watched, folder, command)
     return watched

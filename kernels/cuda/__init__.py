@@ -13,7 +13,9 @@
     coactivation.py counts of neurons active on two samples
     sums.py        float sums in the order of the CPU's
     gradient.py    gradients of the neurons and tangents of the samples
+    batch.py       the masked inputs of a training step, made and packed on the device
     step.py        a training step: weights updated, and run forward with their outputs
+    history.py     what a training run records: flipped bits, the distance travelled
 
 Importing this package needs neither CuPy nor a GPU: :func:`device.why_unavailable` says what is missing.
 """

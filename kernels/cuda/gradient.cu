@@ -145,17 +145,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
     if (magnitude != 0) atomicMax(largest, magnitude);
 }
 
-// A step of gradient descent: weights[first_neuron + r, k] += factor column_scale[k] sums[r, k], rounded
-// once more.
+// A step of gradient descent: weights[r, k] += factor column_scale[k] sums[r, k], rounded once more.
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
     update(const unsigned* bits, int words, int first_word, const float* a, const float* u, const float* rows,
            int outputs, int neurons, int samples, int features, const double* column_scale, double factor,
-           long long first_neuron, int count, int dim, float* weights) {
+           int count, int dim, float* weights) {
     __shared__ Slabs slabs;
     const Problem p = {bits, words, first_word, a, u, rows, outputs, neurons, samples, features};
     double totals[DOWN][ACROSS] = {};
     add_samples(slabs, p, totals);
-    weights += first_neuron * dim;
     for_each_entry(totals, count, dim, [&](double total, size_t neuron, int feature) {
         float& weight = weights[neuron * dim + feature];
         const double step = __dmul_rn(__dmul_rn(total, column_scale[feature]), factor);

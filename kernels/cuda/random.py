@@ -5,11 +5,14 @@ import numpy as np
 THREADS = 256
 
 
-def random_rows(device, seed, stream_word, first, out):
-    """Fill out (count, d) fp32 with the normals of the ids from ``first`` on."""
+def random_rows(device, seed, stream_word, first, out, *, scale=1.0, bfloat16=False):
+    """Fill out (count, d) fp32 with the normals of the ids from ``first`` on, rounded with ``bfloat16``.
+
+    Their product with ``scale`` is rounded once to fp32.
+    """
     count, dim = out.shape
     grid = -(-count * -(-dim // 4) // THREADS)
-    keys = (np.uint64(seed), np.uint32(stream_word), np.uint64(first))
+    keys = (np.uint64(seed), np.uint32(stream_word), np.uint64(first), np.int32(bfloat16), np.float64(scale))
     device.launch("weights", "random_rows", grid, THREADS, *keys, np.int32(count), np.int32(dim), out)
 
 

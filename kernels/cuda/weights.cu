@@ -1,9 +1,11 @@
 // Virtual weights and output signs as plain arrays, for what needs them stored.
 #include "random.cuh"
 
-// out (count, dim): the normals of the ids first .. first + count - 1.  A thread makes four features.
+// out (count, dim): the normals of the ids first .. first + count - 1, rounded to bfloat16 with ``bfloat16``,
+// times ``scale`` in float64.  A thread makes four features.
 extern "C" __global__ void __launch_bounds__(256)
-    random_rows(u64 seed, unsigned stream_word, u64 first, int count, int dim, float* out) {
+    random_rows(u64 seed, unsigned stream_word, u64 first, int bfloat16, double scale, int count, int dim,
+                float* out) {
     const int blocks = (dim + 3) / 4;
     const size_t place = static_cast<size_t>(blockIdx.x) * blockDim.x + threadIdx.x;
     if (place >= static_cast<size_t>(count) * blocks) return;
@@ -12,10 +14,12 @@ extern "C" __global__ void __launch_bounds__(256)
     const float4 normals = random_normals(seed, first + row, block, stream_word);
     float* features = out + row * dim + 4 * block;
     const int here = dim - 4 * block;
-    features[0] = normals.x;
-    if (here > 1) features[1] = normals.y;
-    if (here > 2) features[2] = normals.z;
-    if (here > 3) features[3] = normals.w;
+    const float values[4] = {normals.x, normals.y, normals.z, normals.w};
+#pragma unroll
+    for (int part = 0; part < 4; ++part) {
+        const float value = bfloat16 ? round_to_bfloat16(values[part]) : values[part];
+        if (part < here) features[part] = __double2float_rn(__dmul_rn(value, scale));
+    }
 }
 
 // out (count, outputs): +1 or -1 for the neurons first .. first + count - 1.  A thread makes one of them,

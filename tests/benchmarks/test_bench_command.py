@@ -10,8 +10,9 @@ import pytest
 
 from fastntk import cli
 from fastntk.benchmarks import measure, methods, numpy_methods, peaks, sizes, worker
-from fastntk.benchmarks.results import load
+from fastntk.benchmarks.results import Measurement, Results, load
 from fastntk.benchmarks.roofline import KernelRate, Roofline, measure_roofline
+from fastntk.figures.benchmarks import figures
 
 TINY = sizes.Sizes(
     n=24,
@@ -95,7 +96,12 @@ def test_the_folder_holds_page_figures_tables_and_numbers():
         lines = list(csv.DictReader(file))
     # three kernels by three methods, and a limit by two
     assert len(lines) == 3 * 3 + 2
-    assert {line["method"] for line in lines} == {"fastntk", "fastntk, given weights", "NumPy"}
+    assert {line["method"] for line in lines if line["quantity"] == "kernel"} == {
+        "fastntk",
+        "fastntk-given",
+        "numpy",
+    }
+    assert all(0 < float(line["seconds"]) <= float(line["slowest"]) for line in lines)
     found = record()
     assert found["packages"]["numpy"] == np.__version__
     assert found["hardware"]
@@ -103,7 +109,10 @@ def test_the_folder_holds_page_figures_tables_and_numbers():
     given = [cell["methods"].get("fastntk-given") for cell in found["measured"]]
     assert [one["difference"] for one in given if one] == [0.0] * 3  # the same bits as virtual weights
     with (whole / "kernels.csv").open(encoding="utf-8") as file:
-        assert next(csv.DictReader(file))["of it"] == "50.0 %"
+        line = next(csv.DictReader(file))
+    assert float(line["rate"]) / float(line["peak"]) == 0.5
+    assert "50.0 %" in page
+    assert "gt;" not in page.partition("<math")[2].partition("</math>")[0]  # LaTeX is not HTML
     assert load(whole)[0].roofline == one_rate()
 
 
@@ -193,6 +202,19 @@ def test_stopped_it_keeps_what_is_measured_and_goes_on(capsys):
     assert done["roofline"] is not None
     assert cli.main(["bench", "--resume", "--quiet"]) == 2
     assert "is complete" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_figures_of_a_run_that_was_stopped(which):
+    """Whichever problem was done: no panel needs another one."""
+    settings = {"size": "quick", "threads": 1, "memory_limit": 10**9, "seed": 0, "methods": ["fastntk"]}
+    cells = sizes.cells(TINY, 1, 0)
+    name = "fastntk" if cells[which].quantity == "kernel" else "fastntk-limit"
+    measured = {cells[which]: {name: Measurement(1e6, [0.5, 0.25], 10**6)}}
+    drawn = figures(Results(settings, {}, cells, measured), {"fastntk": ("fastntk", lambda *_: 1e6)})
+    assert set(drawn) == ({"time", "memory"} if name == "fastntk" else set())
+    for figure in drawn.values():
+        figure.canvas.draw()
 
 
 def test_going_on_takes_no_other_settings_and_no_other_machine(monkeypatch, capsys):

@@ -1,18 +1,21 @@
 """Methods by their results and estimates; how far results may be apart; the processes of methods."""
 
 import os
+from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from fastntk.benchmarks import peaks, sizes
+from fastntk.benchmarks import measure, peaks, sizes
 from fastntk.benchmarks.agreement import difference, tolerance
 from fastntk.benchmarks.cores import on_cores
 from fastntk.benchmarks.memory import MEASURED
 from fastntk.benchmarks.methods import METHODS, PEERS, chosen_methods, largest
 from fastntk.benchmarks.numpy_methods import even_triangle
 from fastntk.benchmarks.problem import Problem
+from fastntk.benchmarks.results import Measurement
 from fastntk.benchmarks.worker import MethodFailed, Worker
 from fastntk.commands import bench
 from fastntk.kernels import load
@@ -90,6 +93,22 @@ def test_cells_are_small_first_and_have_no_doubles():
         assert set(counts) == {6, 4, 2, 1}
         work = [cell.work for cell in cells if cell.problem.threads == 6]
         assert work == sorted(work)
+
+
+@pytest.mark.parametrize(
+    ("width", "threads", "seconds"),
+    [(1000, 2, None), (2000, 2, None), (4000, 2, 4.0), (1000, 1, None), (2000, 1, 4.0)],
+)
+def test_calls_that_would_take_too_long_are_not_begun(width, threads, seconds):
+    """A second on two threads, with 2.5 seconds allowed: work and missing threads count in proportion."""
+    limit = replace(sizes.SIZES["quick"], longest=2.5)
+    known = sizes.Cell("kernel", Problem(100, 10, 1000, 2))
+    found = SimpleNamespace(
+        settings={"memory_limit": 1e12}, sizes=limit, measured={known: {"numpy": Measurement(0.0, [1.0])}}
+    )
+    cell = sizes.Cell("kernel", Problem(100, 10, width, threads))
+    why = measure._too_large(METHODS["numpy"], Measurement(0.0), cell, 0.0, found)
+    assert why == (seconds and f"would take about {seconds:.2g} s a call; the limit is 2.5 s")
 
 
 def test_the_command_names_the_peers():

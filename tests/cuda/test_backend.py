@@ -5,7 +5,6 @@ import pytest
 
 import fastntk as fn
 from fastntk.engine import device_worker, devices, ranges
-from fastntk.kernels import load
 from fastntk.kernels.cuda import device as cuda_device
 
 RNG = np.random.default_rng(0)
@@ -21,12 +20,8 @@ MASK = fn.GaussianMask(0.3)
 
 
 @pytest.fixture
-def two_devices(one_device, monkeypatch):
-    """Calls find the device, as if there were two of them.
-
-    Processors with AMX sum the output layer's kernel to other last bits: here they do without.
-    """
-    monkeypatch.setitem(vars(load()), "slices", None)
+def two_devices(one_device, sums_in_float64, monkeypatch):
+    """Calls find the device, as if there were two of them."""
     monkeypatch.setattr(devices, "all_devices", lambda: [one_device, one_device])
 
 

@@ -150,6 +150,7 @@ def assert_states_are_equal(device, kind, X, neurons, partial):
     assert result.any()
 
 
+@pytest.mark.usefixtures("sums_in_float64")
 @pytest.mark.parametrize("virtual", [False, True])
 def test_states_of_sums_of_preactivations(device, virtual):
     """Second-layer Gram, its diagonal and outputs: two chunks in blocks of 128 neurons."""

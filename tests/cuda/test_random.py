@@ -31,6 +31,15 @@ def test_normals(device, seed, word, first, count, dim):
     assert not panel[:, count:].any()
 
 
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_scaled_rows(device, bfloat16):
+    normals = reference.normals(5, np.arange(3, 20), 6, 0)
+    rounded = reference.round_to_bfloat16(normals) if bfloat16 else normals
+    out = device.empty((17, 6), np.float32)
+    random.random_rows(device, 5, WEIGHT_WORD, 3, out, scale=0.3, bfloat16=bfloat16)
+    np.testing.assert_array_equal(device.download(out), (0.3 * rounded.astype(float)).astype(np.float32))
+
+
 def test_every_word_of_a_million(device):
     """Rare branches of the polynomials and quadrants, on one order of threads: equality of bits is cheap."""
     if getattr(device, "order", "forward") != "forward":
