@@ -65,6 +65,17 @@ def test_an_unknown_instruction_set_is_named(capsys, monkeypatch, tmp_path, data
     assert [path.name for path in tmp_path.iterdir()] == [data]
 
 
+def test_info_says_whether_tensor_cores_are_trusted(capsys, monkeypatch):
+    monkeypatch.setenv("FASTNTK_TENSOR_FORWARD", "1")
+    assert "exact if they round as measured" in run(capsys, "info")[1]
+    monkeypatch.setenv("FASTNTK_TENSOR_FORWARD", "0")
+    assert "measured" not in run(capsys, "info")[1]
+    monkeypatch.setenv("FASTNTK_TENSOR_FORWARD", "on")
+    status, out, err = run(capsys, "info")
+    assert (status, out) == (2, "")
+    assert "FASTNTK_TENSOR_FORWARD is 'on'; it must be '1'" in err
+
+
 def test_a_study_prints_its_table_and_writes_its_folder(capsys, tmp_path, data):
     status, out, err = run(capsys, *STUDY, "--data", data, "--target", "y", *SMALL, "--output", "out")
     assert status == 0

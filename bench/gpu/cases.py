@@ -9,7 +9,17 @@ from unittest.mock import patch
 
 import numpy as np
 
-from fastntk.kernels.cuda import coactivation, forward, gradient, layout, random, step, sums, tables
+from fastntk.kernels.cuda import (
+    coactivation,
+    forward,
+    forward_bf16,
+    gradient,
+    layout,
+    random,
+    step,
+    sums,
+    tables,
+)
 
 from .ceilings import MEMORY
 from .lab import Lab
@@ -54,6 +64,24 @@ def forward_narrow(device, quick):
 
 def forward_wide(device, quick):
     return forward_alone(device, "forward_deep", *((128, 130, 128) if quick else (16384, 784, 1 << 17)))
+
+
+def forward_on_tensor_cores(device, quick):
+    n, d, m = (128, 16, 128) if quick else (16384, 64, 1 << 17)
+    inputs = forward_bf16.forward_inputs(device, rows_of(n, d))
+    scratch = forward_bf16.forward_scratch(device, n, d, m)
+    neurons = scratch.panel.shape[1]
+    forward.fill_panel(device, scratch, None, 0, 0, 0, neurons, d, neurons, bfloat16=True)
+    forward_bf16.pack(device, scratch, neurons)
+    bits = device.empty(layout.pattern_shape(n, neurons), np.uint32)
+    depth = forward_bf16.SLAB * len(inputs.parts)
+    products = forward_bf16.PARTS * n * depth * neurons
+    return Case(
+        "forward_bf16",
+        lambda: forward_bf16.multiply(device, inputs, scratch, 0, neurons, bits),
+        {"bf16": products, MEMORY: 2 * depth * (2 * n + neurons) + 2 * n * neurons / 8},
+        "products by mma.sync; 80 KB from shared memory for 2^20 of them",
+    )
 
 
 def pattern(device, quick):
@@ -206,6 +234,7 @@ CASES = {
     for case in (
         forward_narrow,
         forward_wide,
+        forward_on_tensor_cores,
         pattern,
         weights_of_panel,
         weights,

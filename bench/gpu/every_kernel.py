@@ -10,7 +10,7 @@ from unittest.mock import patch
 import numpy as np
 
 import fastntk as fn
-from fastntk.kernels.cuda import coactivation, layout, tables
+from fastntk.kernels.cuda import coactivation, forward_bf16, layout, tables
 
 from .lab import Lab
 
@@ -61,11 +61,20 @@ def both_forms_of_counts(device, rng):
             coactivation.coactivation(device, pattern, pattern, pattern.shape[1], False, counts)
 
 
+def tensor_forward(device, rng):
+    for dim in (D, DEEP):
+        inputs = forward_bf16.forward_inputs(device, rng.standard_normal((N, dim)).astype(np.float32))
+        scratch = forward_bf16.forward_scratch(device, N, dim, M)
+        bits, settled = device.zeros(layout.pattern_shape(N, M), np.uint32), device.zeros(2, np.uint64)
+        forward_bf16.pattern(device, inputs, None, 0, 0, 0, M, scratch, bits, settled)
+
+
 def run(lab):
     rng = np.random.default_rng(0)
     with lab.backend():
         public_calls(rng)
     both_forms_of_counts(lab.device, rng)
+    tensor_forward(lab.device, rng)
     lab.device.synchronize()
 
 

@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from fastntk.kernels.cuda import coactivation, nvrtc, tables
+from fastntk.kernels.cuda import coactivation, forward_bf16, nvrtc, tables
 from fastntk.kernels.cuda import compile as compiling
 
 from . import lab
@@ -76,6 +76,13 @@ def stages_of(arch):
     return tables.COUNTING.get(arch, tables.OTHER_COUNTING).stages
 
 
+def shared_at_launch(kernel, arch):
+    """Bytes of shared memory beside what the kernel declares."""
+    if kernel == "forward_bf16":
+        return forward_bf16.STAGES * forward_bf16.STAGE_BYTES
+    return stages_of(arch) * coactivation.STAGE_BYTES if kernel.startswith("count_") else 0
+
+
 def disassembler():
     """The path of nvdisasm, or None."""
     found = shutil.which("nvdisasm")
@@ -118,8 +125,7 @@ def resources_of(module, arch, tool):
     found = []
     for kernel, *memory, registers, rest in sorted(COMPILED.findall(log)):
         static = re.search(r"(\d+) bytes smem", rest)
-        dynamic = stages_of(arch) * coactivation.STAGE_BYTES if module == "coactivation" else 0
-        shared = dynamic + (int(static[1]) if static else 0)
+        shared = shared_at_launch(kernel, arch) + (int(static[1]) if static else 0)
         found.append(
             Resources(module, kernel, arch, int(registers), shared, sum(map(int, memory)), counts.get(kernel))
         )

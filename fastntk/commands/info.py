@@ -13,10 +13,9 @@ def _run(options):
     from ..study.provenance import provenance
 
     try:
-        facts = provenance()
-    except ValueError as error:  # an instruction set is forced that is unknown or not there
+        facts = provenance() | {"CUDA devices": _cuda_devices(), **_tensor_forward()}
+    except ValueError as error:  # a setting is unknown, or not for this machine
         raise InputError(error) from error
-    facts["CUDA devices"] = _cuda_devices()
     width = max(map(len, facts))
     for name, value in facts.items():
         print(f"{name:{width}}  {value}")
@@ -27,3 +26,10 @@ def _cuda_devices():
 
     found = ", ".join(f"{device.name} ({device.arch})" for device in find_devices())
     return found or f"none: {why_unavailable()}"
+
+
+def _tensor_forward():
+    from ..kernels.cuda.forward_bf16 import VARIABLE, is_chosen
+
+    said = f"patterns of bfloat16 networks, exact if they round as measured ({VARIABLE})"
+    return {"tensor cores": said} if is_chosen() else {}

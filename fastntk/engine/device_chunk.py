@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..kernels.cuda import forward, layout, sums
+from ..kernels.cuda import forward, forward_bf16, layout, sums
 from .chunk import CHUNK, Stopped
 
 BLOCK_BYTES = 1 << 30  # of preactivations held at a time
@@ -24,10 +24,12 @@ class DeviceChunk:
         self._is_bfloat16 = neurons.dtype == "bfloat16"
         self._weights = None  # of the range, where they are given
         self._has_bits = [False] * len(inputs)
-        self._scratch = forward.forward_scratch(device, max(map(len, inputs)), neurons.dim, most)
+        self._on_tensor_cores = self._is_bfloat16 and forward_bf16.is_chosen()
+        kind = forward_bf16 if self._on_tensor_cores else forward
+        self._scratch = kind.forward_scratch(device, max(map(len, inputs)), neurons.dim, most)
         if "bits" in needs:
             self._settled = device.zeros(2, np.uint64)  # signs that fp32, and float64, left open
-            self._rows = [forward.forward_inputs(device, side.rows) for side in inputs]
+            self._rows = [kind.forward_inputs(device, side.rows) for side in inputs]
             self._bits = [device.zeros(layout.pattern_shape(len(side), most), np.uint32) for side in inputs]
         self.features = [sums.feature_panel(device, side.rows) for side in inputs]
 
@@ -43,11 +45,12 @@ class DeviceChunk:
         """Pattern of input k, (padded rows, words) uint32; zero beyond ``count``."""
         bits = self._bits[k]
         if not self._has_bits[k]:
-            source = self._source(0)
-            forward.pattern(
-                self.device, self._rows[k], *source, self.count, self._scratch, bits, self._settled,
-                bfloat16=self._is_bfloat16,
-            )  # fmt: skip
+            what = self.device, self._rows[k], *self._source(0), self.count
+            where = self._scratch, bits, self._settled
+            if self._on_tensor_cores:
+                forward_bf16.pattern(*what, *where)
+            else:
+                forward.pattern(*what, *where, bfloat16=self._is_bfloat16)
             self._has_bits[k] = True
         return bits
 

@@ -9,6 +9,7 @@
     wire_format.py the constants of random values as a C++ header, from reference.py
     random.py      virtual weights and output signs as arrays
     forward.py     certified pattern bits of a chunk of neurons
+    forward_bf16.py the same of bfloat16 weights on tensor cores, for who trusts their rounding
     coactivation.py counts of neurons active on two samples
     sums.py        float sums in the order of the CPU's
     gradient.py    gradients of the neurons and tangents of the samples

@@ -7,10 +7,11 @@
 //
 // Sums run in chains of DEPTH_BLOCK fused multiply-adds whose results are added, which is what the bound
 // row_factors[i] * neuron_factors[j] on their error is for (kernels/cpu/layout.py).  A sign that it leaves
-// open is marked in ``undecided``, with the bit 0, and settle.cu looks at it again.
+// open is marked in ``undecided`` (signs.cuh), and settle.cu looks at it again.
 #include "ptx.cuh"
+#include "signs.cuh"
 
-constexpr int TILE = 128, SLAB = 16, THREADS = 256, STAGES = 3, EACH = 8;
+constexpr int TILE = 128, SLAB = 16, THREADS = 256, STAGES = 3;
 constexpr int DEPTH_BLOCK = 128;
 constexpr int QUARTER = TILE / 4;  // a row of a slab in pieces of four floats
 
@@ -67,12 +68,7 @@ __device__ __forceinline__ void write_outputs(Slabs& slabs, const float (&sums)[
     }
 }
 
-__device__ __forceinline__ unsigned char& byte_of(unsigned* words, int place) {
-    return reinterpret_cast<unsigned char*>(words)[place];
-}
-
-// x (depth, rows), w (depth, neurons).  A line of bits has ``words`` words, of which those of these neurons
-// begin at ``first_word``; undecided (rows, neurons / 32).
+// x (depth, rows), w (depth, neurons); the rest as write_signs has it.
 template <bool DEEP, class Finish>
 __device__ __forceinline__ void forward_tile(Slabs& slabs, const float* x, const float* w,
                                              const float* row_factors, const float* neuron_factors, int depth,
@@ -117,44 +113,14 @@ __device__ __forceinline__ void forward_tile(Slabs& slabs, const float* x, const
         }
     }
 
-    float largest_row = 0.0f, largest_neuron = 0.0f, neuron_factor[EACH];
+    if (DEEP) {
 #pragma unroll
-    for (int j = 0; j < EACH; ++j) {
-        neuron_factor[j] = neuron_factors[first_neuron + EACH * across + j];
-        largest_neuron = fmaxf(largest_neuron, neuron_factor[j]);
+        for (int i = 0; i < EACH; ++i)
+#pragma unroll
+            for (int j = 0; j < EACH; ++j) sums[i][j] = __fadd_rn(totals[i][j], sums[i][j]);
     }
-#pragma unroll
-    for (int i = 0; i < EACH; ++i) largest_row = fmaxf(largest_row, row_factors[first_row + row_of(down, i)]);
-    const float largest = __fmul_rn(largest_row, largest_neuron);
-    bool decided = true;
-#pragma unroll
-    for (int i = 0; i < EACH; ++i)
-#pragma unroll
-        for (int j = 0; j < EACH; ++j) {
-            if (DEEP) sums[i][j] = __fadd_rn(totals[i][j], sums[i][j]);
-            decided &= fabsf(sums[i][j]) > largest;  // false for NaN as well
-        }
-
-#pragma unroll
-    for (int i = 0; i < EACH; ++i) {
-        const int row = first_row + row_of(down, i);
-        unsigned positive = 0, open = 0;
-#pragma unroll
-        for (int j = 0; j < EACH; ++j) positive |= (sums[i][j] > 0.0f ? 1u : 0u) << j;
-        if (!decided) {
-            const float factor = row_factors[row];
-#pragma unroll
-            for (int j = 0; j < EACH; ++j) {
-                const bool zero = factor == 0.0f || neuron_factor[j] == 0.0f;  // then the sum is 0 exactly
-                const bool certain = fabsf(sums[i][j]) > __fmul_rn(factor, neuron_factor[j]);
-                open |= (zero || certain ? 0u : 1u) << j;
-            }
-        }
-        const size_t word = first_neuron / 32, line = row;  // a thread stores a byte of it
-        byte_of(bits + line * words + first_word + word, across) =
-            static_cast<unsigned char>(positive & ~open);
-        byte_of(undecided + line * (neurons / 32) + word, across) = static_cast<unsigned char>(open);
-    }
+    write_signs(sums, [=](int i) { return first_row + row_of(down, i); }, first_neuron + EACH * across,
+                row_factors, neuron_factors, neurons, words, first_word, bits, undecided);
     finish(sums);
 }
 

@@ -108,8 +108,8 @@ def multiply(device, kernel, inputs, scratch, start, neurons, bits, *more):
 
 
 def settle(device, inputs, weights, first, scratch, start, neurons, bits, settled):
-    """Exact signs where :func:`multiply` left them open; neuron ``first`` of all has bit ``start``."""
-    dim, lines, words = inputs.rows.shape[1], inputs.panel.shape[1], neurons // WORD_BITS
+    """Exact signs where a product left them open; neuron ``first`` of all has bit ``start``."""
+    dim, lines, words = inputs.rows.shape[1], len(inputs.factors), neurons // WORD_BITS
     if weights is None:  # then the panel has them as they are, feature by feature
         stored, places = scratch.panel, (0, 1, neurons)
     else:

@@ -18,6 +18,7 @@ import subprocess
 import threading
 import weakref
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,6 +29,7 @@ SHIM = Path(__file__).parent / "shim"
 POISON = 0xA5
 GUARD = 1 << 24  # bytes of addresses before and after an array
 ORDERS = ("forward", "reverse", "shuffled")
+DIRECTIONS = ("toward zero", "down", "up", "away from zero")
 FLAGS = (
     "-O2", "-march=native", "-std=c++20", "-ffp-contract=off", "-fno-strict-aliasing", "-fPIC", "-shared",
     "-fvisibility=hidden", "-fsanitize=bounds,alignment,shift-exponent",
@@ -43,6 +45,19 @@ class EmulationError(RuntimeError):
     """A kernel did what it must not."""
 
 
+class TensorCore(NamedTuple):
+    """How products of bfloat16 numbers are added: ``step`` at a time, cut to ``bits`` (shim/ptx.cuh)."""
+
+    step: int = 8
+    bits: int = 24
+    direction: str = "toward zero"
+    backward: bool = False  # the last features first
+
+
+class _TensorCore(ctypes.Structure):
+    _fields_ = tuple((field, ctypes.c_int) for field in TensorCore._fields)
+
+
 class _Settings(ctypes.Structure):
     _fields_ = (
         ("grid", ctypes.c_uint * 3),
@@ -50,6 +65,7 @@ class _Settings(ctypes.Structure):
         ("shared_bytes", ctypes.c_uint64),
         ("order", ctypes.c_int),
         ("seed", ctypes.c_uint),
+        ("tensor_core", _TensorCore),
     )
 
 
@@ -81,6 +97,7 @@ class EmulatedDevice:
     def __init__(self, folder, order="forward", seed=0, *, arch="sm_90a", multiprocessors=3, sources=None):
         self.folder, self.order, self.seed, self.arch = Path(folder), order, seed, arch
         self.multiprocessors = multiprocessors
+        self.tensor_core = TensorCore()  # as Ampere's are
         self._sources = sources or compiling.sources
         self._libraries = {}
         self._arrays = {}  # by address, which a later one may have again
@@ -123,7 +140,10 @@ class EmulatedDevice:
                 given = type(argument).__name__
                 raise TypeError(f"a kernel takes device arrays and NumPy scalars, not {given}")
         arrays = [self._whole_array(argument) for argument in arguments if isinstance(argument, np.ndarray)]
-        settings = _Settings(extent(grid), extent(block), shared, ORDERS.index(self.order), self.seed)
+        core = self.tensor_core
+        rounding = _TensorCore(core.step, core.bits, DIRECTIONS.index(core.direction), core.backward)
+        order = ORDERS.index(self.order)
+        settings = _Settings(extent(grid), extent(block), shared, order, self.seed, rounding)
         failure = _Failure()
         call = getattr(self._library(module, defines or {}), f"call_{kernel}")
         values = [np.array(_value(argument)) for argument in arguments]

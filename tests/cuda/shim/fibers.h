@@ -28,11 +28,16 @@ constexpr size_t STACK = 64 * 1024;
 constexpr int POISON = 0xA5;
 enum Order : int { FORWARD, REVERSE, SHUFFLED };
 
+struct TensorCore {  // how it adds: ptx.cuh
+    int step, bits, direction, backward;
+};
+
 struct Settings {  // as emulator.py declares it
     unsigned grid[3], block[3];
     uint64_t shared_bytes;
     int order;
     unsigned seed;
+    TensorCore tensor_core;
 };
 
 struct Copy {  // of 16 bytes into shared memory that is under way
@@ -77,6 +82,7 @@ inline std::function<void()> kernel;
 inline char* dynamic_shared_memory;
 inline void* scheduler;
 inline uint32_t random_state;
+inline TensorCore tensor_core;
 
 // ------------------------------------------------------------------------------------ switching
 extern "C" void cuda_cpu_switch(void** from, void* to);  // saves what a call has to keep, x86-64
@@ -255,6 +261,7 @@ inline int launch(const Settings& settings, Failure* what_failed, std::function<
     block_size = {b[0], b[1], b[2]};
     kernel = body;
     random_state = settings.seed;
+    tensor_core = settings.tensor_core;
     GuardedMemory shared(settings.shared_bytes);
     dynamic_shared_memory = shared.end() - settings.shared_bytes;
     SignalsCaught caught;

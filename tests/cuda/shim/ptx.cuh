@@ -36,13 +36,51 @@ inline void mma_u8(int (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2], 
     });
 }
 
-// How a tensor core rounds is not specified: here once, at the end.
+// How a tensor core rounds is not specified, so here it is a setting.  It takes ``step`` products at a time and
+// the sum so far, cuts each to ``bits`` below the exponent of the largest, adds what is left exactly and cuts
+// the sum to fp32, or to as many bits; always in one direction.
+namespace cuda_cpu {
+
+enum Direction : int { TOWARD_ZERO, DOWN, UP, AWAY_FROM_ZERO };
+
+inline int exponent(double value) {  // that of 2^-126 for what is smaller, as the hardware has it
+    return std::max(int(std::bit_cast<uint64_t>(value) >> 52 & 2047) - 1023, -126);
+}
+
+inline double power_of_two(int exponent) { return std::bit_cast<double>(uint64_t(exponent + 1023) << 52); }
+
+inline double cut(double value, int last_bit) {  // exact but for the cut: multiples of powers of two
+    double scaled = value * power_of_two(-last_bit);
+    bool up = tensor_core.direction == UP || (tensor_core.direction == AWAY_FROM_ZERO && value > 0) ||
+              (tensor_core.direction == TOWARD_ZERO && value < 0);
+    return (up ? std::ceil(scaled) : std::floor(scaled)) * power_of_two(last_bit);
+}
+
+inline float add_products(float sum, const uint16_t (&left)[16], const uint16_t (&right)[16]) {
+    auto value = [](uint16_t bits) { return double(__uint_as_float(unsigned(bits) << 16)); };
+    for (int first = 0; first < 16; first += tensor_core.step) {
+        int largest = exponent(sum);
+        double products[16], total = 0;
+        for (int i = 0; i < tensor_core.step; i++) {
+            int k = tensor_core.backward ? 15 - first - i : first + i;
+            double a = value(left[k]), b = value(right[k]);
+            products[i] = a * b;
+            if (products[i] != 0) largest = std::max(largest, exponent(a) + exponent(b));
+        }
+        int last_bit = largest - tensor_core.bits;
+        for (int i = 0; i < tensor_core.step; i++)
+            if (products[i] != 0) total += cut(products[i], last_bit);
+        total += cut(sum, last_bit);
+        sum = float(cut(total, exponent(total) - std::min(tensor_core.bits, 23)));
+    }
+    return sum;
+}
+
+}  // namespace cuda_cpu
+
 inline void mma_bf16(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2], HERE) {
     multiply_fragments<uint16_t>(c, a, b, "mma_bf16", where, [](float sum, auto& left, auto& right) {
-        auto value = [](uint16_t bits) { return double(__uint_as_float(unsigned(bits) << 16)); };
-        double total = sum;
-        for (unsigned k = 0; k < 16; k++) total += value(left[k]) * value(right[k]);
-        return float(total);
+        return cuda_cpu::add_products(sum, left, right);
     });
 }
 
