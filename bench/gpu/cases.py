@@ -191,11 +191,11 @@ def training_step(device, quick):
     stored = device.empty((m, d), np.float32)
     random.random_rows(device, 0, 0, 0, stored)
     inputs, scratch = forward.forward_inputs(device, X), forward.forward_scratch(device, n, d, m)
-    bits, settled = device.empty(layout.pattern_shape(n, m), np.uint32), device.zeros(2, np.uint64)
-    room = step.step_outputs(device, inputs, scratch, a, bits.shape[1])
+    bits, room = step.room_for_bits(device, n, m), step.step_outputs(device, inputs, scratch, 1)
+    on_device = step.output_weights(device, a)
     return Case(
         "forward_step",
-        lambda: step.forward_step(device, inputs, stored, 0, m, scratch, bits, settled, room),
+        lambda: step.forward_step(device, inputs, stored, on_device, scratch, bits, room),
         {"f32": n * len(inputs.panel) * m, MEMORY: 3 * 4 * d * m},
         "fp32 multiply-adds; then packing the weights and the signs left open",
     )

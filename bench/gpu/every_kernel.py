@@ -10,7 +10,7 @@ from unittest.mock import patch
 import numpy as np
 
 import fastntk as fn
-from fastntk.kernels.cuda import coactivation, forward, gradient, layout, random, step, tables
+from fastntk.kernels.cuda import coactivation, layout, tables
 
 from .lab import Lab
 
@@ -58,27 +58,22 @@ def both_forms_of_counts(device, rng):
             coactivation.coactivation(device, pattern, pattern, pattern.shape[1], False, counts)
 
 
-def training_step(device, rng):
-    X, a = rng.standard_normal((N, D)).astype(np.float32), rng.standard_normal((M, 2)).astype(np.float32)
-    weights = device.empty((M, D), np.float32)
-    random.random_rows(device, 1, 0, 0, weights)
-    inputs, scratch = forward.forward_inputs(device, X), forward.forward_scratch(device, N, D, M)
-    bits = device.zeros((inputs.panel.shape[1], layout.pattern_shape(1, M)[1]), np.uint32)
-    outputs, settled = (
-        step.step_outputs(device, inputs, scratch, a, bits.shape[1]),
-        device.zeros(2, np.uint64),
-    )
-    step.forward_step(device, inputs, weights, 0, M, scratch, bits, settled, outputs)
-    rows = gradient.weighted_rows(device, X, rng.uniform(-1, 1, (N, 2)))
-    step.update(device, bits, rows, outputs.a, 0.1, 0, M, weights)
+def training(rng):
+    """Steps under masks that are made on the device, and without masks."""
+    X, network = rng.standard_normal((N, D)), fn.Network(M, D, seed=3)
+    for mask in (fn.GaussianMask(0.3), None):
+        fn.train(
+            X, rng.standard_normal(N), network=network, mask=mask, step_size=0.01, steps=3, batch_size=4,
+            backend="cuda",
+        )  # fmt: skip
 
 
 def run(lab):
     rng = np.random.default_rng(0)
     with lab.backend():
         public_calls(rng)
+        training(rng)
     both_forms_of_counts(lab.device, rng)
-    training_step(lab.device, rng)
     lab.device.synchronize()
 
 
