@@ -4,13 +4,12 @@ import json
 from dataclasses import asdict, dataclass, field
 from statistics import median
 
-from ..study.folder import OutputError
+from ..study.folder import read_again
 from .problem import Problem
 from .roofline import KernelRate, Roofline
 from .sizes import SIZES, Cell
 
 MARK = "bench.json"  # every folder of a benchmark holds it, so that nothing else is ever replaced
-DAMAGED = (ValueError, KeyError, TypeError)  # what reading may raise
 
 
 @dataclass
@@ -135,33 +134,20 @@ def save(results, path, **more):
 
 def load(folder):
     """(Results, the rest of the record) of what :func:`save` left in a folder."""
-    if not (folder / MARK).is_file():
-        raise OutputError(f"{folder} does not hold a benchmark (it has no {MARK}) to go on with.")
-    try:
-        record = json.loads((folder / MARK).read_text(encoding="utf-8"))
-        roofline = record.pop("roofline")
-        measured = record.pop("measured")
-        return (
-            Results(
-                record.pop("settings"),
-                record.pop("missing"),
-                [_cell(one) for one in record.pop("cells")],
-                {
-                    _cell(one): {name: Measurement(**values) for name, values in one["methods"].items()}
-                    for one in measured
-                },
-                roofline
-                and Roofline(roofline["peaks"], [KernelRate(**kernel) for kernel in roofline["kernels"]]),
-            ),
-            record,
+    with read_again(folder, MARK, "benchmark") as record:
+        roofline, measured = record.pop("roofline"), record.pop("measured")
+        found = Results(
+            record.pop("settings"),
+            record.pop("missing"),
+            [_cell(one) for one in record.pop("cells")],
+            {
+                _cell(one): {name: Measurement(**values) for name, values in one["methods"].items()}
+                for one in measured
+            },
+            roofline
+            and Roofline(roofline["peaks"], [KernelRate(**kernel) for kernel in roofline["kernels"]]),
         )
-    except OSError as error:
-        raise OutputError(f"the benchmark in {folder} cannot be read: {error}.") from error
-    except DAMAGED as error:
-        raise OutputError(
-            f"the benchmark in {folder} is damaged, or of another version of fastntk ({error}): start again, "
-            "with --force."
-        ) from error
+        return found, record
 
 
 def _cell(record):

@@ -99,6 +99,11 @@ def add_results(
     return results
 
 
+def add_resume(results, does):
+    """--resume, alone or with a folder."""
+    results.add_argument("--resume", nargs="?", const="", default=None, metavar="DIR", help=does)
+
+
 def add_checkpoint(results):
     """--checkpoint."""
     results.add_argument(

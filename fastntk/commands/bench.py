@@ -44,13 +44,9 @@ def add_to(commands):
     )
     bench.add_argument("--seed", type=arguments.seed, help="of rows and weights (default 0)")
     results = arguments.add_results(bench, FOLDER)
-    results.add_argument(
-        "--resume",
-        nargs="?",
-        const="",
-        default=None,
-        metavar="DIR",
-        help="measure what is missing in DIR (default: that of --output), with its own settings",
+    arguments.add_resume(
+        results,
+        "measure what is missing in DIR (default: that of --output), with its own settings",
     )
     arguments.add_machine(bench)
     bench.set_defaults(run=_run)

@@ -87,13 +87,9 @@ def add_to(commands):
         help="which kernels to keep, 8 n^2 bytes each; widest (default): one for each mask strength",
     )
     results = arguments.add_results(study, FOLDER)
-    results.add_argument(
-        "--resume",
-        nargs="?",
-        const="",
-        default=None,
-        metavar="DIR",
-        help="compute what is missing of the study in DIR (default: that of --output), with its own settings",
+    arguments.add_resume(
+        results,
+        "compute what is missing of the study in DIR (default: that of --output), with its own settings",
     )
     arguments.add_machine(study)
     study.set_defaults(run=_run)

@@ -56,14 +56,10 @@ def add_to(commands):
     _add_steps(train)
     _add_records(train)
     results = arguments.add_results(train, FOLDER)
-    results.add_argument(
-        "--resume",
-        nargs="?",
-        const="",
-        default=None,
-        metavar="DIR",
-        help="go on with the run in DIR (default: that of --output) up to --steps, with its own settings and "
-        "to the same bits as if it had never stopped",
+    arguments.add_resume(
+        results,
+        "go on with the run in DIR (default: that of --output) up to --steps, with its own settings and to "
+        "the same bits as if it had never stopped",
     )
     arguments.add_checkpoint(results)
     arguments.add_backend(

@@ -1,15 +1,41 @@
 """A results folder that is there as a whole or not at all."""
 
+import json
 import shutil
 import uuid
+import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
 MARK = "study.json"  # every folder of a width study holds it, so that nothing else is ever replaced
 
 
+DAMAGED = (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)  # what reading may raise
+
+
 class OutputError(ValueError):
     """A results folder that cannot be made; the message says what to do."""
+
+
+@contextmanager
+def read_again(folder, mark, kind, of=""):
+    """Give what stands in the file `mark` of a folder of earlier results, to read the rest by it.
+
+    `kind` is what they are called, and `of` what tells them apart where they are not there.  OutputError
+    where there are none, and where in the block they turn out to be damaged or cannot be read.
+    """
+    folder = Path(folder)
+    if not (folder / mark).is_file():
+        raise OutputError(f"{folder} does not hold a {kind}{of} (it has no {mark}) to go on with.")
+    try:
+        yield json.loads((folder / mark).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OutputError(f"the {kind} in {folder} cannot be read: {error}.") from error
+    except DAMAGED as error:
+        raise OutputError(
+            f"the {kind} in {folder} is damaged, or of another version of fastntk ({error}): start again, "
+            "with --force."
+        ) from error
 
 
 @contextmanager

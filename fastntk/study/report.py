@@ -3,18 +3,16 @@
 import csv
 import json
 import shutil
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..figures import style
 from . import numbers, page
-from .folder import MARK, OutputError, new_folder
+from .folder import MARK, new_folder, read_again
 from .parts.registry import PARTS
 from .provenance import provenance
 
 SMALL_FILES = 40_000_000  # bytes: everything in the folder but the kernels, generously
-DAMAGED = (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)  # what reading may raise
 FILES = ("rows.npz", "kernels")  # what parts write beside their numbers
 
 
@@ -192,18 +190,8 @@ def load_report(folder):
         There is no study in the folder, or it is damaged.
     """
     folder = Path(folder)
-    if not (folder / MARK).is_file():
-        raise OutputError(f"{folder} does not hold a study (it has no {MARK}) to go on with.")
-    try:
-        record = json.loads((folder / MARK).read_text(encoding="utf-8"))
+    with read_again(folder, MARK, "study") as record:
         finished = {
             name: numbers.load(PARTS[name].numbers, folder / f"{name}.npz") for name in record["finished"]
         }
         return Report(record["settings"], finished)
-    except OSError as error:
-        raise OutputError(f"the study in {folder} cannot be read: {error}.") from error
-    except DAMAGED as error:
-        raise OutputError(
-            f"the study in {folder} is damaged, or of another version of fastntk ({error}): start again, "
-            "with --force."
-        ) from error

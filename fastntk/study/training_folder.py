@@ -3,14 +3,13 @@
 import csv
 import json
 import math
-import zipfile
 from dataclasses import asdict
 
 from ..figures import style
 from ..figures import training as figures
 from ..training import TrainingRun
 from . import training_page
-from .folder import OutputError
+from .folder import read_again
 from .provenance import fingerprint, provenance
 from .scores import as_numbers, finite_or_none, from_numbers
 from .settings import Settings
@@ -18,7 +17,6 @@ from .task import Task
 from .watched import Curve, WatchedRun
 
 MARK = "training.json"  # every folder of a run holds it, so that nothing else is ever replaced
-DAMAGED = (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)  # what reading may raise
 
 
 def write(watched, folder, command):
@@ -73,10 +71,7 @@ def _write_history(watched, path):
 
 def load(folder):
     """The run that :func:`write` left in a folder."""
-    if not (folder / MARK).is_file():
-        raise OutputError(f"{folder} does not hold a run of fastntk train (it has no {MARK}) to go on with.")
-    try:
-        record = json.loads((folder / MARK).read_text(encoding="utf-8"))
+    with read_again(folder, MARK, "run", " of fastntk train") as record:
         return WatchedRun(
             Task.load(folder / "data.npz"),
             Settings(**record["settings"]),
@@ -84,10 +79,3 @@ def load(folder):
             Curve(**{k: [math.nan if v is None else v for v in vs] for k, vs in record["held_out"].items()}),
             from_numbers(record["results"]["scores"]),
         )
-    except OSError as error:
-        raise OutputError(f"the run in {folder} cannot be read: {error}.") from error
-    except DAMAGED as error:
-        raise OutputError(
-            f"the run in {folder} is damaged, or of another version of fastntk ({error}): start again, "
-            "with --force."
-        ) from error
