@@ -71,7 +71,7 @@ def forward_on_tensor_cores(device, quick):
     inputs = forward_bf16.forward_inputs(device, rows_of(n, d))
     scratch = forward_bf16.forward_scratch(device, n, d, m)
     neurons = scratch.panel.shape[1]
-    forward.fill_panel(device, scratch, None, 0, 0, 0, neurons, d, neurons, bfloat16=True)
+    forward.fill_panel(device, scratch, None, 0, 0, 0, neurons, d, neurons)
     forward_bf16.pack(device, scratch, neurons)
     bits = device.empty(layout.pattern_shape(n, neurons), np.uint32)
     depth = forward_bf16.SLAB * len(inputs.parts)

@@ -1,5 +1,8 @@
 """One range of neurons, evaluated on a CUDA device for the inputs of a sweep."""
 
+from functools import cached_property
+from typing import Any
+
 import numpy as np
 
 from ..kernels.cuda import forward, forward_bf16, layout, sums
@@ -21,17 +24,24 @@ class DeviceChunk:
     def __init__(self, device, neurons, inputs, needs, stopped, most):
         self.device, self.neurons, self.inputs, self.stopped = device, neurons, inputs, stopped
         self.first = self.count = 0
-        self._is_bfloat16 = neurons.dtype == "bfloat16"
         self._weights = None  # of the range, where they are given
         self._has_bits = [False] * len(inputs)
-        self._on_tensor_cores = self._is_bfloat16 and forward_bf16.is_chosen()
-        kind = forward_bf16 if self._on_tensor_cores else forward
-        self._scratch = kind.forward_scratch(device, max(map(len, inputs)), neurons.dim, most)
+        sizes, rounded = (max(map(len, inputs)), neurons.dim, most), neurons.dtype == "bfloat16"
+        if rounded and forward_bf16.is_chosen():
+            self._forward: Any = forward_bf16
+            self._scratch = forward_bf16.forward_scratch(device, *sizes)
+        else:
+            self._forward = forward
+            self._scratch = forward.forward_scratch(device, *sizes, rounded)
         if "bits" in needs:
             self._settled = device.zeros(2, np.uint64)  # signs that fp32, and float64, left open
-            self._rows = [kind.forward_inputs(device, side.rows) for side in inputs]
+            self._rows = [self._forward.forward_inputs(device, side.rows) for side in inputs]
             self._bits = [device.zeros(layout.pattern_shape(len(side), most), np.uint32) for side in inputs]
-        self.features = [sums.feature_panel(device, side.rows) for side in inputs]
+
+    @cached_property
+    def features(self):
+        """x~^T of each input, fp32 panels: what all reads but counts and patterns."""
+        return [sums.feature_panel(self.device, side.rows) for side in self.inputs]
 
     def move_to(self, first, count):
         self.first, self.count = first, count
@@ -46,11 +56,7 @@ class DeviceChunk:
         bits = self._bits[k]
         if not self._has_bits[k]:
             what = self.device, self._rows[k], *self._source(0), self.count
-            where = self._scratch, bits, self._settled
-            if self._on_tensor_cores:
-                forward_bf16.pattern(*what, *where)
-            else:
-                forward.pattern(*what, *where, bfloat16=self._is_bfloat16)
+            self._forward.pattern(*what, self._scratch, bits, self._settled)
             self._has_bits[k] = True
         return bits
 
@@ -103,10 +109,7 @@ class DeviceChunk:
         for chunk, count in enumerate(counts):
             scratch = self._scratch._replace(panel=panels[chunk])
             source, size = self._source(start + chunk * CHUNK), panels.shape[2]
-            forward.fill_panel(
-                self.device, scratch, *source, count, self.neurons.dim, size, scaled=False,
-                bfloat16=self._is_bfloat16,
-            )  # fmt: skip
+            forward.fill_panel(self.device, scratch, *source, count, self.neurons.dim, size, scaled=False)
 
     def _source(self, start) -> tuple[object, int, int, int]:
         """What kernels make the weights from ``start`` on of: (given weights, seed, stream word, first)."""

@@ -5,7 +5,7 @@ The rows of a gradient are each the business of one neuron: they are written at 
 
 import numpy as np
 
-from ..kernels.cuda import forward, gradient, sums
+from ..kernels.cuda import forward, gradient, step, sums
 from ..kernels.cuda.layout import WORD_BITS, round_up
 from .chunk import CHUNK
 from .device_sums import FixedPoint, output_weights
@@ -25,14 +25,19 @@ class HiddenGradient:
             first = chunk.first + start
             a = self.neurons.output_weights(first, count)
             exponents = np.frexp(np.abs(a).max(axis=1))[1]
-            by_output = np.zeros((a.shape[1], round_up(count, gradient.NEURONS)), np.float32)
-            by_output[:, :count] = np.ldexp(a, -exponents[:, None]).T
+            by_output = step.output_weights(self.device, np.ldexp(a, -exponents[:, None]))
             factors = np.ldexp(1 / np.sqrt(self.neurons.width), exponents + self.cotangent.exponent)
             out = self.device.empty((count, self.neurons.dim), np.float32)
             gradient.hidden_gradient(
-                self.device, bits, start // WORD_BITS, self.rows, self.device.upload(by_output),
-                self.device.upload(factors), out, largest,
-            )  # fmt: skip
+                self.device,
+                bits,
+                start // WORD_BITS,
+                self.rows,
+                by_output,
+                self.device.upload(factors),
+                out,
+                largest,
+            )
             self.cotangent.hidden[first : first + count] = self.device.download(out)
             if not self.device.download(largest).view(np.float32)[0] < np.inf:
                 raise_not_finite(self.cotangent.hidden[first : first + count], first)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..cpu.layout import relative_bound
 from .forward import SLAB, TILE, ForwardInputs
-from .gradient import FEATURES, WeightedRows
+from .gradient import FEATURES, WeightedRows, scaled_values
 from .gradient import SLAB as GRADIENT_SLAB
 from .layout import round_up
 from .sums import THREADS
@@ -66,11 +66,8 @@ def weighted_rows(device, rows, u):
     """As ``gradient.weighted_rows``, of (n, d) fp32 rows on the device; u (n, q) comes from the host."""
     n, dim = rows.shape
     lines, features = round_up(n, GRADIENT_SLAB), round_up(dim, FEATURES)
-    largest = np.abs(u).max(axis=1)
-    own = np.frexp(largest)[1]
-    values = np.zeros((u.shape[1], lines), np.float32)
-    values[:, :n] = np.ldexp(u, -own[:, None]).T
-    on_device = device.upload(np.where(largest > 0, own, NONE).astype(np.int32))
+    values, own, is_any = scaled_values(u, lines)
+    on_device = device.upload(np.where(is_any, own, NONE).astype(np.int32))
     exponents = device.upload(np.full(dim, NONE, np.int32))
     grid, sizes = (-(-dim // THREADS), -(-n // SHARE)), tuple(map(np.int32, (n, dim, SHARE)))
     device.launch("batch", "raise_exponents", grid, THREADS, rows, on_device, *sizes, exponents)

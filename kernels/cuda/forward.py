@@ -37,6 +37,7 @@ class ForwardScratch(NamedTuple):
     factors: object  # (neurons,) fp32: the neurons' half of the bound
     prefix_counts: object  # (depth,) fp32: the number of partial sums that a feature is in
     undecided: object  # (n rounded up, neurons / 32) uint32
+    rounded: bool  # whether virtual weights are rounded to bfloat16
 
 
 def forward_inputs(device, rows):
@@ -51,8 +52,8 @@ def forward_inputs(device, rows):
     return ForwardInputs(device.upload(rows), device.upload(panel), device.upload(factors), exponents)
 
 
-def forward_scratch(device, n, dim, count):
-    """Room for ``n`` samples and chunks of at most ``count`` neurons."""
+def forward_scratch(device, n, dim, count, rounded=False):
+    """Room for ``n`` samples and chunks of at most ``count`` neurons; ``rounded`` as there."""
     depth = round_up(dim, SLAB)
     fitting = PANEL_BYTES // (4 * depth) // TILE * TILE
     neurons = min(max(fitting, TILE), round_up(count, TILE))
@@ -61,6 +62,7 @@ def forward_scratch(device, n, dim, count):
         factors=device.empty(neurons, np.float32),
         prefix_counts=device.upload(padded_prefix_counts(dim, depth)),
         undecided=device.empty((round_up(n, TILE), neurons // WORD_BITS), np.uint32),
+        rounded=rounded,
     )
 
 
@@ -71,21 +73,19 @@ def padded_prefix_counts(dim, depth):
     return counts
 
 
-def pattern(device, inputs, weights, seed, stream_word, first, count, scratch, bits, settled, bfloat16=False):
+def pattern(device, inputs, weights, seed, stream_word, first, count, scratch, bits, settled):
     """Fill ``bits`` with the pattern of the neurons [first, first + count).
 
     ``bits`` (at least the inputs' padded rows, words) uint32 has neuron first + j at bit j % 32 of word
     j // 32; words is a multiple of 4 and holds at least ``count`` neurons, and bits beyond are set to 0.
-    ``weights`` is a device array (m, d) fp32, or None where they are the virtual ones of ``seed``, rounded
-    with ``bfloat16``.
+    ``weights`` is a device array (m, d) fp32, or None where they are the virtual ones of ``seed``.
     ``settled`` (2,) uint64 counts the signs that fp32 left open and, of these, those that float64 did too.
     """
     dim, depth = inputs.rows.shape[1], len(inputs.panel)
     kernel = "forward" if depth <= DEPTH_BLOCK else "forward_deep"
     for start, neurons in groups(bits, scratch):
         here = min(max(count - start, 0), neurons)
-        source = weights, seed, stream_word, first + start
-        fill_panel(device, scratch, *source, here, dim, neurons, bfloat16=bfloat16)
+        fill_panel(device, scratch, weights, seed, stream_word, first + start, here, dim, neurons)
         multiply(device, kernel, inputs, scratch, start, neurons, bits)
         settle(device, inputs, weights, first + start, scratch, start, neurons, bits, settled)
 
@@ -121,9 +121,7 @@ def settle(device, inputs, weights, first, scratch, start, neurons, bits, settle
     )  # fmt: skip
 
 
-def fill_panel(
-    device, scratch, weights, seed, stream_word, first, count, dim, neurons, scaled=True, bfloat16=False
-):
+def fill_panel(device, scratch, weights, seed, stream_word, first, count, dim, neurons, scaled=True):
     """Weights of the neurons [first, first + count) as a panel (depth, neurons), zeros beyond.
 
     Given ones are scaled by powers of two for the forward pass, unless ``scaled`` is False: then they are as
@@ -134,7 +132,7 @@ def fill_panel(
     outputs = (scratch.prefix_counts, scratch.panel, scratch.factors)
     grid, block = neurons // WORD_BITS, (WORD_BITS, 8)
     if weights is None:
-        keys = (np.uint64(seed), np.uint32(stream_word), np.uint64(first), np.int32(bfloat16))
+        keys = (np.uint64(seed), np.uint32(stream_word), np.uint64(first), np.int32(scratch.rounded))
         device.launch("panels", "random_panel", grid, block, *keys, *sizes, *outputs)
     else:
         given = (weights, np.int64(first), np.int32(scaled))

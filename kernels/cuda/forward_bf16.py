@@ -64,6 +64,7 @@ class TensorScratch(NamedTuple):
     factors: object  # (neurons,) fp32: the neurons' half of the bound
     prefix_counts: object  # (depth,) fp32: error_counts + REST_SHARE^2, what sums of squares are weighted by
     undecided: object  # (n rounded up, neurons / 32) uint32
+    rounded: bool  # True
     tiles: object  # (slabs, neurons, SLAB / 2) uint32: pairs of weights, the even feature low
 
 
@@ -113,12 +114,12 @@ def relative_bound(dim):
 
 def forward_scratch(device, n, dim, count):
     """Room for ``n`` samples and chunks of at most ``count`` neurons."""
-    common = forward.forward_scratch(device, n, dim, count)
+    common = forward.forward_scratch(device, n, dim, count, rounded=True)
     depth, neurons = common.panel.shape
     counts = np.zeros(depth, np.float32)
     counts[:dim] = error_counts(dim) + REST_SHARE**2
     tiles = device.empty((-(-dim // SLAB), neurons, SLAB // 2), np.uint32)
-    return TensorScratch(common.panel, common.factors, device.upload(counts), common.undecided, tiles)
+    return TensorScratch(*common._replace(prefix_counts=device.upload(counts)), tiles)
 
 
 def pattern(device, inputs, weights, seed, stream_word, first, count, scratch, bits, settled):
@@ -126,8 +127,7 @@ def pattern(device, inputs, weights, seed, stream_word, first, count, scratch, b
     dim = inputs.rows.shape[1]
     for start, neurons in forward.groups(bits, scratch):
         here = min(max(count - start, 0), neurons)
-        source = weights, seed, stream_word, first + start
-        forward.fill_panel(device, scratch, *source, here, dim, neurons, bfloat16=True)
+        forward.fill_panel(device, scratch, weights, seed, stream_word, first + start, here, dim, neurons)
         pack(device, scratch, neurons)
         multiply(device, inputs, scratch, start, neurons, bits)
         forward.settle(device, inputs, weights, first + start, scratch, start, neurons, bits, settled)

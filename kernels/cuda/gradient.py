@@ -29,17 +29,23 @@ class WeightedRows(NamedTuple):
     scale: object  # (d,) float64: 2^exponents
 
 
+def scaled_values(u, lines):
+    """(``values`` of :class:`WeightedRows`, the exponents (n,) of their units, whether a sample has any)."""
+    largest = np.abs(u).max(axis=1)
+    exponents = np.frexp(largest)[1]
+    values = np.zeros((u.shape[1], lines), np.float32)
+    values[:, : len(u)] = np.ldexp(u, -exponents[:, None]).T
+    return values, exponents, largest > 0
+
+
 def weighted_rows(device, inputs, u):
     """:class:`WeightedRows` of (n, d) fp32 inputs and (n, q) float64 weights of magnitudes at most 1."""
     n, dim = inputs.shape
-    own = np.abs(u).max(axis=1)
-    own_exponents = np.frexp(own)[1]
-    weighted = np.where(own > 0, np.ldexp(1.0, own_exponents), 0.0)[:, None] * inputs
-    exponents = np.frexp(np.abs(weighted).max(axis=0))[1]
     rows = np.zeros((round_up(n, SLAB), round_up(dim, FEATURES)), np.float32)
+    values, own, is_any = scaled_values(u, len(rows))
+    weighted = np.where(is_any, np.ldexp(1.0, own), 0.0)[:, None] * inputs
+    exponents = np.frexp(np.abs(weighted).max(axis=0))[1]
     rows[:n, :dim] = np.ldexp(weighted, -exponents)
-    values = np.zeros((u.shape[1], len(rows)), np.float32)
-    values[:, :n] = np.ldexp(u, -own_exponents[:, None]).T
     return WeightedRows(device.upload(rows), device.upload(values), device.upload(np.ldexp(1.0, exponents)))
 
 

@@ -7,13 +7,11 @@ last are zero, and so are padded rows, or whatever they hold is counted in padde
 **Counts** of the pairs of rows of two patterns are an int32 array of their padded rows, C order.
 """
 
+from ..cpu.layout import round_up
+
 WORD_BITS = 32
 ROW_TILE = 256  # the longer side of a tile of counts
 STEP_WORDS = 32  # 1024 neurons: what is held of each row in shared memory at a time, one line of 128 bytes
-
-
-def round_up(size, multiple):
-    return -(-size // multiple) * multiple
 
 
 def pattern_shape(rows, neurons):

@@ -269,7 +269,7 @@ def _packed(device, X, W):
     """Inputs, and given weights of a tile of neurons as the kernel reads them."""
     scratch = forward_bf16.forward_scratch(device, *X.shape, 128)
     given = device.upload(W)
-    forward.fill_panel(device, scratch, given, 0, 0, 0, len(W), W.shape[1], 128, bfloat16=True)
+    forward.fill_panel(device, scratch, given, 0, 0, 0, len(W), W.shape[1], 128)
     forward_bf16.pack(device, scratch, 128)
     return forward_bf16.forward_inputs(device, X), scratch
 
