@@ -13,7 +13,6 @@ from .audit import nbytes_audit
 from .batches import Batches
 from .descent import REGULARISERS
 from .engine import devices
-from .engine.device_steps import DeviceSteps, nbytes_host, require_room
 from .engine.digests import digest, network_digest
 from .engine.environment import ieee_arithmetic, in_ieee_arithmetic
 from .engine.pairs import PairVariance
@@ -411,6 +410,8 @@ def _steps(network, weights, batches, threads, backend):
     """The weights, and what passes over them."""
     sizes = batches.size, len(batches.X)
     if backend == "cuda":
+        from .engine.device_steps import DeviceSteps
+
         return DeviceSteps(devices.all_devices()[0], network._neurons, weights, *sizes)
     return Steps(load(), network._neurons, weights, *sizes, threads)
 
@@ -419,6 +420,8 @@ def _plan(network, rows, total_rows, every, mode, out, options):
     """The number of threads; raises MemoryError where the memory is not there."""
     weights = 4 * network.width * network.dim
     if options.backend == "cuda":
+        from .engine.device_steps import nbytes_host, require_room
+
         require_room(devices.all_devices()[0], network._neurons, rows, total_rows)
         shared, each = nbytes_host(network._neurons, rows, total_rows), 1
     else:

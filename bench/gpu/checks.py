@@ -21,8 +21,8 @@ import fastntk as fn
 from fastntk.benchmarks.memory import resident
 from fastntk.kernels import load
 
+from ..machine import ROOT
 from . import ledger
-from .ledger import ROOT
 
 TESTS_SECONDS = 140
 SANITIZER_SECONDS = 55  # of a tool

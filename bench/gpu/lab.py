@@ -36,15 +36,10 @@ def build(name, arch, defines=None, major=None):
 class LabDevice(Device):
     """A device with ``peaks.cu`` among its modules."""
 
-    def _module(self, name, defines):
+    def _machine_code(self, name, defines, cuda_major):
         if name != PEAKS:
-            return super()._module(name, defines)
-        if name not in self._modules:
-            cuda_major = self._cupy.cuda.runtime.runtimeGetVersion() // 1000
-            loaded = self._cupy.cuda.function.Module()
-            loaded.load(build(name, self.arch, major=cuda_major)[0])
-            self._modules[name] = loaded
-        return self._modules[name]
+            return super()._machine_code(name, defines, cuda_major)
+        return build(name, self.arch, major=cuda_major)[0]
 
 
 class Lab:

@@ -8,9 +8,9 @@ gone; ``python -m bench.gpu tests`` enters what passed.
 import json
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from ..machine import ROOT
+
 LEDGER = ROOT / "tests" / "cuda" / "gpu_ledger.json"
 NEVER = "never"
 

@@ -13,10 +13,9 @@ from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
+from ..machine import ROOT
 from . import calls, ceilings, checks, choices, kernels
 from .lab import Lab
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Part(NamedTuple):

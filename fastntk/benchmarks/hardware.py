@@ -3,8 +3,9 @@
 import platform
 import re
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from ..study.provenance import installed_version
 
 PACKAGES = ("fastntk", "numpy", "scipy", "numba", "llvmlite")
 EXTENSIONS = {"avx512f": "AVX-512", "amx_tile": "AMX", "avx2": "AVX2", "asimd": "NEON"}
@@ -29,19 +30,12 @@ def slug(name):
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def _version(package):
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
 def describe(*more):
     """What a result needs to be read later: machine, versions (of the packages ``more`` too), date."""
     return {
         "hardware": processor(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "packages": {package: _version(package) for package in (*PACKAGES, *more)},
+        "packages": {package: installed_version(package) for package in (*PACKAGES, *more)},
         "date": datetime.now(UTC).date().isoformat(),
     }

@@ -4,12 +4,12 @@ from functools import partial
 
 import numpy as np
 
+from ..engine.chunk import CHUNK
 from ..kernels.cpu.forward import make_pattern
 from ..kernels.cpu.layout import aligned, pattern_inputs, pattern_scratch, round_up
 from ..kernels.cpu.paths import chosen_path
 from ..kernels.reference import WEIGHT_STREAM, stream_word
 
-CHUNK = 16384  # neurons at a time in a thread, as in the engine
 SEED = 0
 
 

@@ -55,11 +55,13 @@ def sweep(plan, kernels, neurons, inputs, make_accumulators, report=None, *, sum
     devices = devices_of(plan.backend)
     ranges = [one for gap in sums.gaps(neurons.width) for one in plan.ranges(*gap, len(devices))]
     carried = [] if sums.accumulators is None else [sums.accumulators]
-    idle: list[Callable] = [partial(Worker, kernels)] * plan.threads
+    idle: list[Callable]
     if devices:
         from .device_worker import DeviceWorker
 
         idle = [partial(DeviceWorker, device) for device in devices]
+    else:
+        idle = [partial(Worker, kernels)] * plan.threads
     taken = []
 
     def until_deadline():

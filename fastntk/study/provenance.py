@@ -23,7 +23,7 @@ def provenance():
     return {
         "fastntk": _version.__version__,
         "Python": platform.python_version(),
-        **{name: version for name in LIBRARIES if (version := _installed(name))},
+        **{name: version for name in LIBRARIES if (version := installed_version(name))},
         "system": f"{platform.system()} {platform.release()} ({platform.machine()})",
         "processor": processor_name(),
         "cores": f"{available_cpus()} usable of {os.cpu_count()}",
@@ -56,7 +56,8 @@ def fingerprint(array):
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
-def _installed(name):
+def installed_version(name):
+    """The version of an installed package, or None."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -209,6 +209,9 @@ class Device:
         if key not in self._modules:
             cuda_major = self._cupy.cuda.runtime.runtimeGetVersion() // 1000
             loaded = self._cupy.cuda.function.Module()
-            loaded.load(compiling.cubin(name, self.arch, defines, cuda_major))
+            loaded.load(self._machine_code(name, defines, cuda_major))
             self._modules[key] = loaded
         return self._modules[key]
+
+    def _machine_code(self, name, defines, cuda_major):
+        return compiling.cubin(name, self.arch, defines, cuda_major)

@@ -6,6 +6,7 @@ import pytest
 
 from fastntk.kernels import load
 from fastntk.kernels.cuda import device as cuda_device
+from fastntk.kernels.cuda import nvrtc
 
 from . import emulator
 
@@ -26,6 +27,15 @@ def emulator_folder(tmp_path_factory):
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "emulator"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def compiler():
+    """NVIDIA's compiler."""
+    try:
+        return nvrtc.load()
+    except ImportError as error:
+        pytest.skip(str(error))
 
 
 GPU = pytest.param("gpu", marks=pytest.mark.gpu)

@@ -9,18 +9,12 @@ import pytest
 from fastntk.kernels.cuda import compile as compiling
 from fastntk.kernels.cuda import nvrtc, tables
 
+pytestmark = pytest.mark.usefixtures("compiler")
+
 ARCHITECTURES = ("sm_80", "sm_90a", "sm_100a")
 MODULES = sorted(file.stem for file in compiling.SOURCES.glob("*.cu"))
 DEFINES = {"coactivation": lambda arch: {"STAGES": tables.COUNTING[arch].stages}}
 CASES = [(module, arch) for module in MODULES for arch in ARCHITECTURES]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiler():
-    try:
-        return nvrtc.load()
-    except ImportError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")

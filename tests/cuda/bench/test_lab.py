@@ -65,11 +65,7 @@ class FakeDriver:
 
 
 @pytest.fixture
-def driver(monkeypatch):
-    try:
-        nvrtc.load()
-    except ImportError as error:
-        pytest.skip(str(error))
+def driver(monkeypatch, compiler):
     driver = FakeDriver()
     cupy = driver.cupy()
     monkeypatch.setitem(sys.modules, "cupy", cupy)

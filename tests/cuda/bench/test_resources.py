@@ -4,8 +4,6 @@ import re
 
 import pytest
 
-from fastntk.kernels.cuda import nvrtc
-
 from .. import emulator
 
 LOG = """ptxas info    : Compiling entry function 'add' for 'sm_80'
@@ -33,11 +31,7 @@ def test_the_report_of_the_compiler(part, monkeypatch):
 
 
 @pytest.fixture
-def resources(part):
-    try:
-        nvrtc.load()
-    except ImportError as error:
-        pytest.skip(str(error))
+def resources(part, compiler):
     return part("resources")
 
 
