@@ -1,6 +1,7 @@
 """Bits from tensor cores: exact for every way of adding that the bound allows; others are noticed."""
 
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,10 +15,10 @@ from fastntk.kernels.cuda import compile as compiling
 from fastntk.kernels.cuda import forward, forward_bf16
 
 from ..adversarial import orthogonal_to, problems
+from . import patterns
 from .conftest import DEVICES, GPU
 from .emulator import EmulatedDevice, TensorCore
 
-WEIGHT_WORD = reference.stream_word(reference.WEIGHT_STREAM, 0)
 FEW = settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 MEASURED = {
@@ -91,21 +92,7 @@ def truncated(W):
     return (np.asarray(W, np.float32).view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
-def pattern(device, X, weights=None, *, seed=0, first=0, count=None, group=128):
-    """((n, count) bool bits, the counts of signs settled), as in test_pattern.py."""
-    X = np.ascontiguousarray(X, np.float32)
-    n, dim = X.shape
-    count = len(weights) if count is None else count
-    inputs = forward_bf16.forward_inputs(device, X)
-    scratch = forward_bf16.forward_scratch(device, n, dim, group)
-    bits = device.upload(np.full((len(inputs.factors), -(-count // 128) * 4), 0xFFFFFFFF, np.uint32))
-    settled = device.zeros(2, np.uint64)
-    given = None if weights is None else device.upload(np.ascontiguousarray(weights, np.float32))
-    forward_bf16.pattern(device, inputs, given, seed, WEIGHT_WORD, first, count, scratch, bits, settled)
-    all_bits = np.unpackbits(device.download(bits).view(np.uint8), axis=1, bitorder="little").astype(bool)
-    assert not all_bits[n:].any()
-    assert not all_bits[:, count:].any()
-    return all_bits[:n, :count], device.download(settled)
+pattern = partial(patterns.pattern, forward_pass=forward_bf16)
 
 
 @pytest.mark.parametrize(
