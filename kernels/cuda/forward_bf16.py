@@ -119,7 +119,8 @@ def forward_scratch(device, n, dim, count):
     counts = np.zeros(depth, np.float32)
     counts[:dim] = error_counts(dim) + REST_SHARE**2
     tiles = device.empty((-(-dim // SLAB), neurons, SLAB // 2), np.uint32)
-    return TensorScratch(*common._replace(prefix_counts=device.upload(counts)), tiles)
+    common = common._replace(prefix_counts=device.upload(counts))
+    return TensorScratch(**common._asdict(), tiles=tiles)
 
 
 def pattern(device, inputs, weights, seed, stream_word, first, count, scratch, bits, settled):
