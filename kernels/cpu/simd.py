@@ -196,6 +196,11 @@ class Emitter:
         store = self.builder.store(value.llvm, self.pointer(address, offset, value.type))
         store.align = align
 
+    def prefetch(self, address):
+        """Ask for the cache line of an address, which is about to be read."""
+        reading, soon, data = (ir.Constant(_I32, number) for number in (0, 3, 1))
+        self.call("llvm.prefetch.p0", ir.VoidType(), self.pointer(address), reading, soon, data)
+
     def pointer(self, address, offset=0, llvm_type=_I8):
         """An address as what instructions take: an LLVM pointer."""
         return self.builder.inttoptr((self.integer(address) + offset).llvm, llvm_type.as_pointer())
