@@ -2,6 +2,7 @@
 
 import gc
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -98,7 +99,12 @@ def test_inputs_are_packed_once_whatever_the_threads(monkeypatch):
     """Also where workers start at the same time: what they share is made before them, not by each."""
     kernels, packed = load(), []
     forward = kernels.forward("float32")
-    counting = forward._replace(inputs=lambda X: packed.append(len(X)) or forward.inputs(X))
+    counting = SimpleNamespace(
+        inputs=lambda X: packed.append(len(X)) or forward.inputs(X),
+        scratch=forward.scratch,
+        scratch_bytes=forward.scratch_bytes,
+        pattern=forward.pattern,
+    )
     monkeypatch.setattr(kernels, "forward", {"float32": counting}.get)
     fn.ntk_diag(rows(20_000, 50), network=fn.Network(4096, 50), threads=4)
     assert packed == [20_000]

@@ -5,9 +5,8 @@ from functools import partial
 import numpy as np
 
 from ..engine.chunk import CHUNK
-from ..kernels.cpu.forward import make_pattern
-from ..kernels.cpu.layout import aligned, pattern_inputs, pattern_scratch, round_up
-from ..kernels.cpu.paths import chosen_path
+from ..kernels import load
+from ..kernels.cpu.layout import aligned
 from ..kernels.reference import WEIGHT_STREAM, stream_word
 
 SEED = 0
@@ -15,23 +14,24 @@ SEED = 0
 
 def forward_calls(X, chunks, cores, checked=True):
     """Patterns of ``chunks`` chunks of neurons a thread: generated, multiplied, packed."""
-    path = chosen_path()
-    kernel = make_pattern(path, checked)
-    packed = pattern_inputs(X, path)
-    given = np.empty((0, X.shape[1]), np.float32)  # no given weights: the virtual ones
+    kernels, dim = load(), X.shape[1]
+    forward = kernels.make_forward("float32", checked)
+    packed = forward.inputs(X)
+    given = np.empty((0, dim), np.float32)  # no given weights: the virtual ones
 
     def run(first, scratch, bits):
         for chunk in range(chunks):
             start = first + chunk * CHUNK
-            kernel(packed, given, SEED, stream_word(WEIGHT_STREAM, 0), start, CHUNK, scratch, bits)
+            forward.pattern(
+                packed, given, SEED, stream_word(WEIGHT_STREAM, 0), start, CHUNK, scratch, bits
+            )  # fmt: skip
 
-    rows = round_up(len(X), path.forward_rows)
     return [
         partial(
             run,
             thread * chunks * CHUNK,
-            pattern_scratch(X.shape[1], path),
-            aligned((rows, CHUNK // 8), np.uint8, fill=0),
+            forward.scratch(dim),
+            aligned(kernels.bits_shape(len(X), CHUNK), np.uint8, fill=0),
         )
         for thread in range(cores)
     ]

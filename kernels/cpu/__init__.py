@@ -15,11 +15,31 @@ class Forward(NamedTuple):
     """The forward pass of one type of weights: its layouts and its kernel."""
 
     inputs: Callable  # (n, d) fp32 rows as the kernel reads them
-    scratch: Callable  # working memory of one worker, by the number of features
+    scratch: Callable  # working memory of one worker, by the number of features: arrays
     pattern: Callable
 
     def scratch_bytes(self, dim):
         return sum(array.nbytes for array in self.scratch(dim))
+
+
+class ForwardByRows(NamedTuple):
+    """``few`` for few rows, else ``many``, which spends more on the weights: the bits are the same."""
+
+    few: Forward
+    many: Forward
+
+    def inputs(self, rows):
+        return (self.few if len(rows) < layout_amx.FEWEST_ROWS else self.many).inputs(rows)
+
+    def scratch(self, dim):
+        return self.few.scratch(dim), self.many.scratch(dim)
+
+    def scratch_bytes(self, dim):
+        return self.few.scratch_bytes(dim) + self.many.scratch_bytes(dim)
+
+    def pattern(self, inputs, weights, seed, stream_word, first, count, scratch, bits):
+        number = int(isinstance(inputs, layout_amx.TileInputs))
+        return self[number].pattern(inputs, weights, seed, stream_word, first, count, scratch[number], bits)
 
 
 class CpuKernels:
@@ -59,27 +79,32 @@ class CpuKernels:
 
     # ------------------------------------------------------------------------------ kernels
     def forward(self, dtype):
-        """The :class:`Forward` of weights that are "float32", or "bfloat16" numbers."""
+        """The forward pass of weights that are "float32", or "bfloat16" numbers."""
         return self._rounded_forward if dtype == "bfloat16" else self._forward
 
     @cached_property
     def _forward(self):
-        return self._plain_forward(rounded=False)
+        return self.make_forward("float32")
 
     @cached_property
     def _rounded_forward(self):
-        if self.forwards_with_amx:
-            from . import forward_amx
+        return self.make_forward("bfloat16")
 
-            return Forward(layout_amx.tile_inputs, layout_amx.tile_scratch, forward_amx.make_pattern())
-        return self._plain_forward(rounded=True)
-
-    def _plain_forward(self, rounded):
+    def make_forward(self, dtype, checked=True):
+        """A forward pass; without ``checked``, bits are the signs of sums in float32 and not certified."""
         from .forward import make_pattern
 
         inputs = partial(layout.pattern_inputs, path=self.path)
         scratch = partial(layout.pattern_scratch, path=self.path)
-        return Forward(inputs, scratch, make_pattern(self.path, rounded=rounded))
+        few = Forward(inputs, scratch, make_pattern(self.path, checked, rounded=dtype == "bfloat16"))
+        if not self.forwards_with_amx:
+            return few
+        from . import forward_amx
+
+        parts = {"bfloat16": 1, "float32": 2}[dtype]
+        inputs = partial(layout_amx.tile_inputs, weight_parts=parts)
+        scratch = partial(layout_amx.tile_scratch, weight_parts=parts)
+        return ForwardByRows(few, Forward(inputs, scratch, forward_amx.make_pattern(parts, checked)))
 
     @cached_property
     def _counting(self):

@@ -65,18 +65,6 @@ def count_scratch(rows, columns):
     )
 
 
-def _transposed(emit, rows):
-    """16 vectors of 16 lanes: lane i of vector j becomes lane j of vector i."""
-    rows = list(rows)
-    for distance in (1, 2, 4, 8):
-        low = [lane if not lane & distance else TILE + lane - distance for lane in range(TILE)]
-        high = [lane + distance if not lane & distance else TILE + lane for lane in range(TILE)]
-        for first in (row for row in range(TILE) if not row & distance):
-            a, b = rows[first], rows[first + distance]
-            rows[first], rows[first + distance] = emit.shuffle(a, b, low), emit.shuffle(a, b, high)
-    return rows
-
-
 @vector_kernel
 def transpose_bits(emit, bits, row_bytes, words, out):
     """The bits of 16 samples, 16 ``words`` of 32 neurons at a time, as one tile of the pair at ``out``."""
@@ -86,7 +74,7 @@ def transpose_bits(emit, bits, row_bytes, words, out):
             emit.load(i32(TILE), emit.integer(bits) + emit.integer(row_bytes) * sample + k * 64)
             for sample in range(TILE)
         ]
-        for number, word in enumerate(_transposed(emit, samples)):
+        for number, word in enumerate(emit.transposed(samples)):
             step, half = divmod(number, 2)
             at = emit.integer(out) + k * (8 * STEP_BYTES) + step * STEP_BYTES
             emit.store(word, at, 64 * half, align=64)

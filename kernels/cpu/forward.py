@@ -57,8 +57,15 @@ def decide(
     smallest = []  # four magnitudes in turn, so that no instruction waits for the one before
     for row in range(rows):
         sums = [sum_of(row, z) for z in range(2)]
-        positive = joined([total.above(0.0) for total in sums])
-        emit.store(positive, emit.integer(bits) + emit.integer(row_bytes) * row)
+        positive, at = (
+            [total.above(0.0) for total in sums],
+            emit.integer(bits) + emit.integer(row_bytes) * row,
+        )
+        if lanes % 8:
+            emit.store(joined(positive), at)
+        else:  # each by itself, which takes a store and nothing else
+            for z, mask in enumerate(positive):
+                emit.store(mask.mask_bits(lanes), at, z * (lanes // 8))
         if row < 2:
             smallest += sums
         else:
@@ -164,46 +171,26 @@ def _pack_given_panel(weights, first, panel):
 pack_given_panel = compiled(_pack_given_panel)
 
 
-def _neuron_of_panel(panel, j, neuron):
-    """The weights of neuron j of a panel, of which those after the last feature do not count."""
-    if panel.ndim == 2:
-        for k in range(len(neuron)):
-            neuron[k] = panel[k, j]
-    else:  # tiles of pairs of bfloat16, layout_amx.TileScratch
-        bits = neuron.view(np.uint32)
-        for step in range(len(panel)):
-            for pair in range(16):
-                both = panel[step, j // 16, pair, j % 16]
-                bits[32 * step + 2 * pair] = both << np.uint32(16)
-                bits[32 * step + 2 * pair + 1] = both & np.uint32(0xFFFF0000)
-
-
-neuron_of_panel = compiled(_neuron_of_panel)
-
-
-def _settle_tile(rows, first_row, weights, first_neuron, panel, suspects, neuron, bits, first_bit):
-    """Replace the undecided bits of a tile by exact ones; the number of them."""
+def _settle_tile(rows, weights, first_neuron, panel, suspects, neuron, bits, first_bit):
+    """Replace the undecided bits of a tile, whose rows are the first ones, by exact ones; how many."""
     settled = 0
     dim = rows.shape[1]
     for t in range(len(suspects)):
         remaining, j = suspects[t], -1
-        row = min(first_row + t, len(rows) - 1)
+        row = min(t, len(rows) - 1)
         while remaining != np.uint32(0):
             j += 1
             undecided, remaining = remaining & np.uint32(1), remaining >> np.uint32(1)
             if not undecided:
                 continue
-            if len(weights):
-                given = min(first_neuron + j, len(weights) - 1)
-                for k in range(dim):
-                    neuron[k] = weights[given, k]
-            else:
-                neuron_of_panel(panel, j, neuron)
+            given = min(first_neuron + j, len(weights) - 1)
+            for k in range(dim):
+                neuron[k] = weights[given, k] if len(weights) else panel[k, j]
             byte, bit = (first_bit + j) // 8, np.uint8(1 << ((first_bit + j) % 8))
             if is_positive(rows[row], neuron):
-                bits[first_row + t, byte] |= bit
+                bits[t, byte] |= bit
             else:
-                bits[first_row + t, byte] &= ~bit
+                bits[t, byte] &= ~bit
             settled += 1
     return settled
 
@@ -279,8 +266,8 @@ def make_pattern(path, checked=True, rounded=False):
                         )  # fmt: skip
                     if undecided != 0:
                         settled += settle_tile(
-                            inputs.rows, row, weights, first + bit, panels[p], scratch.suspects,
-                            scratch.neuron, bits, bit,
+                            inputs.rows[row:], weights, first + bit, panels[p], scratch.suspects,
+                            scratch.neuron, bits[row:], bit,
                         )  # fmt: skip
         return settled
 

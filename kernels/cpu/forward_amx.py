@@ -1,10 +1,8 @@
-"""The forward pass of bfloat16 weights as products of AMX tiles: the same bits as ``forward.py``, sooner.
+"""The forward pass as products of AMX tiles: the same bits as ``forward.py``, sooner.
 
-A register tile is 32 samples by 32 neurons.  An input is multiplied in two bfloat16 parts; the bound of
-``layout_amx.TileInputs`` covers what these leave and the roundings of the products.
+A register tile is 32 samples by 32 neurons.  Inputs are multiplied in two bfloat16 parts, and so are weights
+of float32; the bound of ``layout_amx.TileInputs`` covers what these leave and the roundings of the products.
 """
-
-import math
 
 import numpy as np
 
@@ -20,31 +18,111 @@ from .amx import (
     zero_tile,
 )
 from .compiling import compiled
-from .forward import decide, finish_panel_factors, settle_tile
-from .layout_amx import BLOCK_STEPS, CHAIN, DEPTH, NEURONS, PARTS, REST_SHARE, ROWS
-from .philox import random_tiles
-from .simd import f32, i32, vector_kernel
+from .forward import decide, finish_panel_factors, pack_given_panel, settle_tile
+from .layout_amx import (
+    BEYOND_SHARE,
+    BLOCK_STEPS,
+    CHAIN,
+    DEPTH,
+    LOST_SHARE,
+    MULTIPLIED,
+    NEURONS,
+    PARTS,
+    ROWS,
+    WHOLE_SHARE,
+    products_of,
+)
+from .philox import random_panel, rounded_to_bfloat16
+from .simd import f32, vector_kernel
 
 LANES = TILE
-W_STEP_BYTES = 2 * TILE_BYTES
-X_STEP_BYTES = PARTS * 2 * TILE_BYTES
-SUMS = 4 * LANES * LANES  # values in the four tiles of sums
-NORM_SHARE = CHAIN + REST_SHARE**2  # of |w|^2 in S_w
+PART_BYTES = 2 * TILE_BYTES  # a part of 32 samples or neurons, for a step
+PANEL_STEP_BYTES = 4 * DEPTH * NEURONS
+SUMS_BYTES = 4 * TILE_BYTES
 
 
 @vector_kernel
-def sum_tiles(emit, halves, x, w, steps, sums):
+def split_block(emit, weight_parts, checked, panel, steps, tiles, squares):
+    """Some steps of a panel of float32 weights as tiles of their bfloat16 parts.
+
+    A tile is 16 pairs of features by 16 neurons.  ``checked`` adds the steps to ``squares``, which holds
+    (|w|^2, S_w but for multiples of |w|^2) of the steps so far.
+    """
+    zero = emit.constant(f32(LANES), 0.0)
+
+    def added(values, sums):
+        return [emit.fma(value, value, total) for value, total in zip(values, sums, strict=True)]
+
+    def step(k, state):
+        rows = emit.integer(panel) + k * PANEL_STEP_BYTES
+        out = emit.integer(tiles) + k * (weight_parts * PART_BYTES)
+        prefixes, totals = state[:2], state[2:]
+        for z in range(2):
+            norms = [[zero, zero] for _ in range(1 + weight_parts)]  # of even and of odd features
+            for pair in range(TILE):
+                left = [emit.load(f32(LANES), rows, 128 * (2 * pair + odd) + 64 * z) for odd in range(2)]
+                for part in range(weight_parts):
+                    norms[part] = added(left, norms[part])
+                    even, odd = (rounded_to_bfloat16(value) for value in left)
+                    emit.store((even >> 16) | odd, out, PART_BYTES * part + TILE_BYTES * z + 64 * pair)
+                    left = [left[0] - even.bitcast(f32(LANES)), left[1] - odd.bitcast(f32(LANES))]
+                norms[-1] = added(left, norms[-1])
+            whole, beyond, *lost = (even + odd for even, odd in norms)
+            prefixes[z] = prefixes[z] + whole
+            totals[z] = totals[z] + prefixes[z] * float(products_of(weight_parts))
+            if weight_parts == 2:
+                totals[z] = totals[z] + beyond * BEYOND_SHARE + lost[0] * LOST_SHARE
+        return [*prefixes, *totals]
+
+    state = emit.loop(steps, [zero] * 4, step)
+    if checked:
+        for z in range(2):
+            at = 4 * LANES * z
+            before = emit.load(f32(LANES), squares, at) + state[z]
+            emit.store(before, squares, at)
+            earlier = emit.load(f32(LANES), squares, 8 * LANES + at)
+            emit.store(earlier + state[2 + z] + before, squares, 8 * LANES + at)
+
+
+@vector_kernel
+def transpose_panel(emit, panel, steps, neurons, neuron_bytes):
+    """A panel neuron by neuron."""
+
+    def step(k, _):
+        rows, out = emit.integer(panel) + k * PANEL_STEP_BYTES, emit.integer(neurons) + k * (4 * DEPTH)
+        for half in range(2):
+            for z in range(2):
+                features = [
+                    emit.load(f32(LANES), rows, 128 * (LANES * half + feature) + 64 * z)
+                    for feature in range(LANES)
+                ]
+                for lane, weights in enumerate(emit.transposed(features)):
+                    at = out + emit.integer(neuron_bytes) * (LANES * z + lane)
+                    emit.store(weights, at, 4 * LANES * half)
+        return []
+
+    emit.loop(steps, [], step)
+
+
+@vector_kernel
+def sum_tiles(emit, halves, weight_parts, x, w, steps, sums):
     """Sums over some steps in depth for 16 ``halves`` samples and 32 neurons."""
     for number in range(2 * halves):
         zero_tile(emit, number)
 
     def step(k, _):
-        w_at, x_at = emit.integer(w) + k * W_STEP_BYTES, emit.integer(x) + k * X_STEP_BYTES
-        for z in range(2):
-            load_tile(emit, 6 + z, w_at + z * TILE_BYTES, 64)
-        for part in range(PARTS):
+        w_at = emit.integer(w) + k * (weight_parts * PART_BYTES)
+        x_at = emit.integer(x) + k * (PARTS * PART_BYTES)
+        loaded = None, None
+        for w_part, x_part in MULTIPLIED[: products_of(weight_parts)]:
+            if w_part != loaded[0]:
+                for z in range(2):
+                    load_tile(emit, 6 + z, w_at + w_part * PART_BYTES + z * TILE_BYTES, 64)
+            if x_part != loaded[1]:
+                for half in range(halves):
+                    load_tile(emit, 4 + half, x_at + x_part * PART_BYTES + half * TILE_BYTES, 64)
+            loaded = w_part, x_part
             for half in range(halves):
-                load_tile(emit, 4 + half, x_at + (2 * part + half) * TILE_BYTES, 64)
                 for z in range(2):
                     add_bfloat16_products(emit, 2 * half + z, 4 + half, 6 + z)
         return []
@@ -64,7 +142,7 @@ def add_sums(emit, sums, partial):
         emit.store(total, place)
         return []
 
-    emit.loop(SUMS // LANES, [], step)
+    emit.loop(SUMS_BYTES // 64, [], step)
 
 
 @vector_kernel
@@ -82,142 +160,106 @@ def decide_tiles(
 
 
 @vector_kernel
-def add_block_squares(emit, w, steps, squares):
-    """Add a block of steps of a panel: squares holds (sums over earlier blocks, S_w but for |w|^2)."""
-    zero = emit.constant(f32(LANES), 0.0)
-
-    def step(k, state):
-        prefixes, totals = state[:2], state[2:]
-        for z in range(2):
-            own = [zero, zero]  # of the even and of the odd features: chains that do not wait for each other
-            for pair in range(TILE):
-                both = emit.load(i32(LANES), emit.integer(w) + k * W_STEP_BYTES, z * TILE_BYTES + 64 * pair)
-                for odd, weight in enumerate((both << 16, both & -0x10000)):
-                    weight = weight.bitcast(f32(LANES))
-                    own[odd] = emit.fma(weight, weight, own[odd])
-            prefixes[z] = prefixes[z] + (own[0] + own[1])
-            totals[z] = totals[z] + prefixes[z]
-        return [*prefixes, *totals]
-
-    state = emit.loop(steps, [zero] * 4, step)
-    for z in range(2):
-        at = 4 * LANES * z
-        before = emit.load(f32(LANES), squares, at) + state[z]
-        emit.store(before, squares, at)
-        earlier = emit.load(f32(LANES), squares, 8 * LANES + at)
-        emit.store(earlier + state[2 + z] * 2.0 + before, squares, 8 * LANES + at)
-
-
-@vector_kernel
 def add_norms(emit, squares):
     """Add to S_w its multiple of |w|^2."""
     for z in range(2):
         at = 4 * LANES * z
-        own = emit.load(f32(LANES), squares, at) * float(NORM_SHARE)
+        own = emit.load(f32(LANES), squares, at) * (CHAIN + WHOLE_SHARE)
         emit.store(emit.load(f32(LANES), squares, 8 * LANES + at) + own, squares, 8 * LANES + at)
 
 
-def _pack_given_tiles(weights, first, neuron, panel):
-    """Rows first.. of given weights as a panel, each scaled by a power of two to a largest entry in [1, 2).
-
-    Past the end the last neuron is repeated, so that every lane holds something decidable.
-    """
-    count, dim = weights.shape
-    bits = neuron.view(np.uint32)
-    neuron[dim:] = np.float32(0.0)
-    for j in range(NEURONS):
-        row = weights[min(first + j, count - 1)]
-        largest = 0.0
-        for k in range(dim):
-            largest = max(largest, abs(np.float64(row[k])))
-        scale = math.ldexp(1.0, 1 - math.frexp(largest)[1])
-        for k in range(dim):
-            neuron[k] = np.float32(np.float64(row[k]) * scale)
-        for step in range(len(panel)):
-            for pair in range(TILE):
-                low, high = bits[DEPTH * step + 2 * pair], bits[DEPTH * step + 2 * pair + 1]
-                panel[step, j // TILE, pair, j % TILE] = (low >> np.uint32(16)) | (
-                    high & np.uint32(0xFFFF0000)
-                )
-
-
-pack_given_tiles = compiled(_pack_given_tiles)
-
-
-def make_pattern(checked=True):
+def make_pattern(weight_parts, checked=True):
     """The kernel pattern(inputs, weights, seed, stream_word, first, count, scratch, bits) -> settled.
 
-    As ``forward.make_pattern`` has it, for ``layout_amx.TileInputs``; the entries of given weights are
-    bfloat16 numbers.  Of ``bits``, the rows are written up to a multiple of 16.
+    As ``forward.make_pattern`` has it, for ``layout_amx.TileInputs``: weights are bfloat16 numbers, which
+    are one part, or those of float32 in two.  Of ``bits``, the rows are written up to a multiple of 16.
     """
-    verify = int(checked)
+    verify, to_bfloat16 = int(checked), int(weight_parts == 1)
+
+    def make_panel(weights, seed, stream, first, scratch, p):
+        """The weights of neurons first .. first + 31 as panel p of the group."""
+        panel, squares, steps = scratch.panel.ctypes.data, scratch.squares.ctypes.data, scratch.tiles.shape[1]
+        if len(weights):
+            pack_given_panel(weights, first, scratch.panel)
+        else:
+            dim = len(scratch.neuron)
+            for j in range(NEURONS):
+                scratch.panel_ids[j] = np.uint64(first + j)
+            ids = scratch.panel_ids.ctypes.data
+            random_panel(LANES, 2, 1, to_bfloat16, seed, stream, ids, -(-dim // 4), panel)
+            scratch.panel[dim:] = np.float32(0.0)  # the rest of the last four features
+        scratch.squares.fill(np.float32(0.0))
+        tiles = scratch.tiles[p].ctypes.data
+        for start in range(0, steps, BLOCK_STEPS):
+            here, out = min(BLOCK_STEPS, steps - start), tiles + start * weight_parts * PART_BYTES
+            split_block(weight_parts, verify, panel + start * PANEL_STEP_BYTES, here, out, squares)
+        if verify:
+            transpose_panel(panel, steps, scratch.neurons[p].ctypes.data, scratch.neurons.strides[1])
+            add_norms(squares)
+            finish_panel_factors(LANES, squares, scratch.panel_factors[p].ctypes.data)
+
+    make_panel = compiled(make_panel)
+
+    def sum_blocks(halves, x, w, steps, sums, block_sums):
+        """Sums over all steps; ``halves`` is 1 or 2."""
+        for start in range(0, steps, BLOCK_STEPS):
+            here, out = min(BLOCK_STEPS, steps - start), block_sums if start else sums
+            x_at, w_at = x + start * PARTS * PART_BYTES, w + start * weight_parts * PART_BYTES
+            if halves == 2:
+                sum_tiles(2, weight_parts, x_at, w_at, here, out)
+            else:
+                sum_tiles(1, weight_parts, x_at, w_at, here, out)
+            if start:
+                add_sums(block_sums, sums)
+
+    sum_blocks = compiled(sum_blocks)
 
     def pattern(inputs, weights, seed, stream, first, count, scratch, bits, configuration):
-        packed, panels, squares = inputs.packed, scratch.panels, scratch.squares
+        packed, group = inputs.packed, len(scratch.tiles)
         blocks, steps = packed.shape[0], packed.shape[1]
-        n, dim = inputs.rows.shape
-        row_bytes = bits.shape[1]
-        panel_bytes, factor_bytes = steps * W_STEP_BYTES, 4 * scratch.panel_factors.shape[1]
-        sums, partial = scratch.sums.ctypes.data, scratch.partial.ctypes.data
+        tiles, tile_bytes = scratch.tiles.ctypes.data, scratch.tiles.strides[0]
+        panel_factors, factor_bytes = scratch.panel_factors.ctypes.data, scratch.panel_factors.strides[0]
+        sums = scratch.sums.ctypes.data
         suspects = scratch.suspects.ctypes.data
+        block_bits, row_bytes = scratch.bits.ctypes.data, scratch.bits.strides[0]
+        words = bits.view(np.uint32)
         settled = 0
         configure_tiles(configuration.ctypes.data)
-        for group_first in range(0, count, len(panels) * NEURONS):
-            in_group = min(len(panels), -(-(count - group_first) // NEURONS))
+        for group_first in range(0, count, group * NEURONS):
+            in_group = min(group, -(-(count - group_first) // NEURONS))
             for p in range(in_group):
-                neuron = first + group_first + p * NEURONS
-                w = panels.ctypes.data + p * panel_bytes
-                if len(weights):
-                    pack_given_tiles(weights, neuron, scratch.neuron, panels[p])
-                else:
-                    for j in range(NEURONS):
-                        scratch.panel_ids[j] = np.uint64(neuron + j)
-                    random_tiles(seed, stream, scratch.panel_ids.ctypes.data, -(-dim // 4), w)
-                if verify:
-                    squares.fill(np.float32(0.0))
-                    for start in range(0, steps, BLOCK_STEPS):
-                        here = min(BLOCK_STEPS, steps - start)
-                        add_block_squares(w + start * W_STEP_BYTES, here, squares.ctypes.data)
-                    add_norms(squares.ctypes.data)
-                    factors = scratch.panel_factors.ctypes.data + p * factor_bytes
-                    finish_panel_factors(LANES, squares.ctypes.data, factors)
+                make_panel(weights, seed, stream, first + group_first + p * NEURONS, scratch, p)
             for block in range(blocks):
                 row = block * ROWS
-                halves = 2 if n - row > TILE else 1
-                x = packed.ctypes.data + block * steps * X_STEP_BYTES
+                halves = 2 if len(inputs.rows) - row > TILE else 1
+                x = packed.ctypes.data + block * packed.strides[0]
                 row_factors = inputs.factors.ctypes.data + 4 * row
                 block_factor = inputs.block_factors.ctypes.data + 4 * block
-                for p in range(in_group):
-                    w = panels.ctypes.data + p * panel_bytes
-                    bit = group_first + p * NEURONS
-                    out = bits.ctypes.data + row * row_bytes + bit // 8
-                    factors = scratch.panel_factors.ctypes.data + p * factor_bytes
-                    decided = sums
-                    if steps > BLOCK_STEPS:
-                        scratch.partial.fill(np.float32(0.0))
-                        decided = partial
-                    for start in range(0, steps, BLOCK_STEPS):
-                        here = min(BLOCK_STEPS, steps - start)
-                        x_at, w_at = x + start * X_STEP_BYTES, w + start * W_STEP_BYTES
-                        if halves == 2:
-                            sum_tiles(2, x_at, w_at, here, sums)
-                        else:
-                            sum_tiles(1, x_at, w_at, here, sums)
-                        if steps > BLOCK_STEPS:
-                            add_sums(sums, partial)
+                for p in range(in_group + 1):  # one panel ahead: products of the next hide the decisions
+                    if p < in_group:
+                        here = sums + p % 2 * SUMS_BYTES
+                        sum_blocks(halves, x, tiles + p * tile_bytes, steps, here, sums + 2 * SUMS_BYTES)
+                    if p == 0:
+                        continue
+                    before, here = p - 1, sums + (p - 1) % 2 * SUMS_BYTES
+                    out, factors = block_bits + before * (NEURONS // 8), panel_factors + before * factor_bytes
                     if halves == 2:
                         undecided = decide_tiles(
-                            2, verify, decided, out, row_bytes, row_factors, block_factor, factors, suspects
+                            2, verify, here, out, row_bytes, row_factors, block_factor, factors, suspects
                         )
                     else:
                         undecided = decide_tiles(
-                            1, verify, decided, out, row_bytes, row_factors, block_factor, factors, suspects
+                            1, verify, here, out, row_bytes, row_factors, block_factor, factors, suspects
                         )
                     if undecided != 0:
                         settled += settle_tile(
-                            inputs.rows, row, weights, first + bit, panels[p],
-                            scratch.suspects[: halves * TILE], scratch.neuron, bits, bit,
+                            inputs.rows[row:], weights, first + group_first + before * NEURONS,
+                            scratch.neurons[before].T, scratch.suspects[: halves * TILE], scratch.neuron,
+                            scratch.bits.view(np.uint8), before * NEURONS,
                         )  # fmt: skip
+                for r in range(halves * TILE):
+                    for p in range(in_group):
+                        words[row + r, group_first // NEURONS + p] = scratch.bits[r, p]
         release_tiles()
         return settled
 

@@ -1,4 +1,4 @@
-"""What the forward pass of bfloat16 weights on AMX reads: inputs in two bfloat16 parts, as matrix tiles."""
+"""What the forward pass on AMX reads: inputs and weights in bfloat16 parts, as matrix tiles."""
 
 from typing import NamedTuple
 
@@ -12,28 +12,44 @@ ROWS = 2 * TILE  # samples of a block
 NEURONS = 2 * TILE  # neurons of a panel
 DEPTH = 32  # features of a tile product
 PARTS = 2  # bfloat16 numbers that an input is the sum of, but for a rest
-BLOCK_STEPS = 32  # tile products in depth that add up in one register before the sums are added
+MULTIPLIED = (
+    (0, 1),
+    (0, 0),
+    (1, 0),
+)  # (part of the weights, part of the inputs); two where the former is one
+BLOCK_STEPS = 32  # steps in depth that add up in one register before the sums are added
+FEWEST_ROWS = 80  # below, splitting the weights into parts costs more than is won
 CACHE_BYTES = 900_000  # what a group of weight panels may take of the second-level cache
 
 CHAIN = 16  # roundings in a tile product: 15 in a chain whose first product is exact, 1 where two meet
-REST_SHARE = 6.0  # how the bound |rest| |w| is shared between the factors: near sqrt(|rest| / (u |x|))
+# How |rest| |v| is shared between the factors of the bound: in units of the squares of the whole, of what is
+# beyond the first part, and of the rest.  Near |v|^2 : |rest|^2, so that both factors are about as large.
+WHOLE_SHARE, BEYOND_SHARE, LOST_SHARE = 36.0, 1 / UNIT_ROUNDOFF, 1 / (36.0 * UNIT_ROUNDOFF**2)
 
 
 class TileInputs(NamedTuple):
-    """Masked inputs as tiles: x = x1 + x2 + rest, the bfloat16 parts multiplied and the rest in the bound.
+    """Masked inputs as tiles: x = x1 + x2 + rest, with bfloat16 x1 and x2.
 
-    The products of bfloat16 numbers are exact in float32.  As ``amx.add_bfloat16_products`` has it, the
-    computed h is off by at most u / (1 - K u) times the sum of the magnitudes of all true partial sums
-    (``layout.PatternInputs``), plus |rest . w|.  In a tile product of features t these partial sums are at
-    most CHAIN |x_t| |w_t| in all for x1, and 2^-8 of it for x2; after it, for each part, the sum so far,
+    Weights are one bfloat16 part, or w = w1 + w2 + rest for those of float32.  Multiplied are x2 w1, x1 w1
+    and x1 w2, in float32, in which products of bfloat16 numbers are exact.  As
+    ``amx.add_bfloat16_products`` has it, the computed h is off by at most u / (1 - K u) times the sum of the
+    magnitudes of all true partial sums (``layout.PatternInputs``), plus what is not multiplied:
+
+        |rest_x . w1| + |(x - x1) . w2| + |x . rest_w|.
+
+    In a step over the features t, the partial sums within tile products are at most CHAIN |x_t| |w_t| in
+    all for x1 w1, and 2^-8 of it for each other product; after each product, the sum so far,
     |x_<=t| |w_<=t|, from the start of a block of BLOCK_STEPS; after a block, the sum of the blocks so far.
     By Cauchy-Schwarz all of it is at most sqrt(S_x S_w),
 
-        S_x = CHAIN |x|^2 + 2 sum_t |x_<=t|^2 + sum_blocks |x_<=block|^2 + |rest|^2 / (u REST_SHARE)^2,
+        S_x = CHAIN |x|^2 + products sum_t |x_<=t|^2 + sum_blocks |x_<=block|^2
+              + a |x|^2 + |x - x1|^2 / u + |rest_x|^2 / (a u^2),
 
-    S_w the same with REST_SHARE^2 |w|^2 in the end.  |x1| and |x1 + x2| are at most 1 + 2^-8 times |x|, so a
-    factor 1 + 2^-6 covers the parts.  Rows are scaled to a largest entry in [1, 2), so that the slack of the
-    float32 bound covers what is below 2^-126 and counts as 0.
+    a = WHOLE_SHARE, and S_w the same: the last three terms are those of what is not multiplied, from the
+    last to the first in S_w.  (Where weights are one part, only the last of them is in S_x.)  |x1|,
+    |x1 + x2|, |w1|, and |w2| over |w - w1| are at most 1 + 2^-8, so a factor 1 + 2^-6 covers the parts.
+    Rows are scaled to a largest entry in [1, 2), so that the slack of the float32 bound covers what is
+    below 2^-126 and counts as 0.
     """
 
     rows: np.ndarray  # (n, d) fp32, as given: what the exact sign is the sign of
@@ -45,41 +61,48 @@ class TileInputs(NamedTuple):
 class TileScratch(NamedTuple):
     """Working memory of one worker's forward pass."""
 
-    panels: np.ndarray  # (group, steps, 2, TILE, TILE) uint32: pairs of weights, the even feature low
+    panel: np.ndarray  # (steps * DEPTH, NEURONS) fp32: the weights of one panel
+    tiles: np.ndarray  # (group, steps, weight parts, 2, TILE, TILE) uint32: pairs, the even feature low
+    neurons: np.ndarray  # (group, NEURONS, steps * DEPTH + TILE) fp32: whole weights, for the exact signs
     panel_factors: np.ndarray  # (group, 3 TILE) fp32: sqrt(S_w), then the largest of them
-    squares: np.ndarray  # (3, NEURONS) fp32: running sums behind panel_factors
-    sums: np.ndarray  # (2, 2, TILE, TILE) fp32: those of a block of tile products
-    partial: np.ndarray  # the same, of all blocks
+    squares: np.ndarray  # (2, NEURONS) fp32: running sums behind panel_factors
+    sums: np.ndarray  # (3, 2, 2, TILE, TILE) fp32: of two panels in turn, and of a block of steps
+    bits: np.ndarray  # (ROWS, group + 1) uint32: those of a block, whose rows are no power of two apart
     suspects: np.ndarray  # (ROWS,) uint32: undecided neurons of a tile
     panel_ids: np.ndarray  # (NEURONS,) uint64
-    neuron: np.ndarray  # (steps * DEPTH,) fp32: one weight vector, for the exact sign
+    neuron: np.ndarray  # (d,) fp32: one weight vector, for the exact sign
 
 
 def steps_of(dim):
-    """Tile products that a sum over the features takes."""
+    """Steps that a sum over the features takes."""
     return -(-dim // DEPTH)
 
 
-def prefix_square_sum(squares, block_steps=BLOCK_STEPS):
-    """2 sum_t |x_<=t|^2 + sum_blocks |x_<=block|^2 of the squares (n, steps) of the features of each step."""
+def products_of(weight_parts):
+    """Tile products of a step, for inputs in two parts."""
+    return 1 + weight_parts
+
+
+def prefix_square_sum(squares, products):
+    """products sum_t |x_<=t|^2 + sum_blocks |x_<=block|^2 of the squares (n, steps) of each step."""
     total, before = np.zeros(len(squares)), np.zeros(len(squares))
-    for start in range(0, squares.shape[1], block_steps):
-        prefixes = np.cumsum(squares[:, start : start + block_steps], axis=1)
+    for start in range(0, squares.shape[1], BLOCK_STEPS):
+        prefixes = np.cumsum(squares[:, start : start + BLOCK_STEPS], axis=1)
         before += prefixes[:, -1]
-        total += 2 * prefixes.sum(axis=1) + before
+        total += products * prefixes.sum(axis=1) + before
     return total
 
 
-def relative_bound(dim):
+def relative_bound(dim, products):
     """The factor u / (1 - K u) of the bound, with its slack."""
     steps = steps_of(dim)
-    roundings = CHAIN + 1 + PARTS * min(steps, BLOCK_STEPS) + -(-steps // BLOCK_STEPS)
+    roundings = CHAIN + 1 + products * min(steps, BLOCK_STEPS) + -(-steps // BLOCK_STEPS)
     parts = 1 + 2.0**-6
     return UNIT_ROUNDOFF / (1 - roundings * UNIT_ROUNDOFF) * parts * (1 + (dim + 64) * 2.0**-22)
 
 
-def tile_inputs(rows):
-    """Pack (n, d) fp32 rows."""
+def tile_inputs(rows, weight_parts):
+    """Pack (n, d) fp32 rows, for weights of so many parts."""
     n, dim = rows.shape
     steps, blocks = steps_of(dim), -(-n // ROWS)
     last = np.minimum(np.arange(blocks * ROWS), n - 1)  # pad with copies of the last row
@@ -87,29 +110,36 @@ def tile_inputs(rows):
     rest = np.zeros((n, steps * DEPTH), np.float32)
     rest[:, :dim] = scaled_by_power_of_two(rows)
     squares = np.square(rest.reshape(n, steps, DEPTH), dtype=np.float64).sum(axis=2)
+    norms = [squares.sum(axis=1)]  # of x, and of what is left after each part
     for part in range(PARTS):
         rounded = round_to_bfloat16(rest)
         rest -= rounded  # exact
+        norms.append(np.square(rest, dtype=np.float64).sum(axis=1))
         halves = (rounded.view(np.uint32) >> np.uint32(16)).astype(np.uint16)[last]
         packed[:, :, part] = halves.reshape(blocks, 2, TILE, steps, DEPTH).transpose(0, 3, 1, 2, 4)
-    rest_square = np.square(rest, dtype=np.float64).sum(axis=1) / (UNIT_ROUNDOFF * REST_SHARE) ** 2
-    total = CHAIN * squares.sum(axis=1) + prefix_square_sum(squares) + rest_square
-    bound = relative_bound(dim) * np.sqrt(total)
+    products = products_of(weight_parts)
+    whole, beyond, lost = norms
+    total = CHAIN * whole + prefix_square_sum(squares, products) + LOST_SHARE * lost
+    if weight_parts == 2:
+        total += WHOLE_SHARE * whole + BEYOND_SHARE * beyond
+    bound = relative_bound(dim, products) * np.sqrt(total)
     bound[~rows.any(axis=1)] = -1  # a zero row gives 0 exactly, which no magnitude is at or below
     factors = bound.astype(np.float32)[last]
     return TileInputs(rows, packed, factors, factors.reshape(blocks, -1).max(axis=1))
 
 
-def tile_scratch(dim):
+def tile_scratch(dim, weight_parts):
     steps = steps_of(dim)
-    group = int(np.clip(CACHE_BYTES // (2 * DEPTH * NEURONS * steps), 1, 64))
+    group = int(np.clip(CACHE_BYTES // (2 * DEPTH * NEURONS * steps * weight_parts), 1, 64))
     return TileScratch(
-        panels=aligned((group, steps, 2, TILE, TILE), np.uint32, fill=0),
+        panel=aligned((steps * DEPTH, NEURONS), np.float32, fill=0),
+        tiles=aligned((group, steps, weight_parts, 2, TILE, TILE), np.uint32),
+        neurons=aligned((group, NEURONS, steps * DEPTH + TILE), np.float32),
         panel_factors=aligned((group, 3 * TILE), np.float32),
-        squares=aligned((3, NEURONS), np.float32),
-        sums=aligned((2, 2, TILE, TILE), np.float32),
-        partial=aligned((2, 2, TILE, TILE), np.float32),
+        squares=aligned((2, NEURONS), np.float32),
+        sums=aligned((3, 2, 2, TILE, TILE), np.float32),
+        bits=aligned((ROWS, group + 1), np.uint32),
         suspects=np.empty(ROWS, np.uint32),
         panel_ids=np.empty(NEURONS, np.uint64),
-        neuron=np.empty(steps * DEPTH, np.float32),
+        neuron=np.empty(dim, np.float32),
     )

@@ -91,7 +91,7 @@ def _random_quads(emit, lanes, vectors, as_normals, seed, stream_word, ids, quad
     emit.loop(quads, [], one_quad)
 
 
-def _rounded_to_bfloat16(values):
+def rounded_to_bfloat16(values):
     """The bits of reference.round_to_bfloat16: a bfloat16 in the upper half of each lane."""
     bits = values.bitcast(i32(values.type.count))
     return (bits + 0x7FFF + ((bits >> 16) & 1)) & -0x10000
@@ -109,24 +109,7 @@ def random_panel(emit, lanes, vectors, as_normals, rounded, seed, stream_word, i
     def store(quad, v, x):
         row = emit.integer(panel) + quad * (4 * row_bytes)
         for feature, value in enumerate(x):
-            value = _rounded_to_bfloat16(value) if rounded else value
+            value = rounded_to_bfloat16(value) if rounded else value
             emit.store(value, row, feature * row_bytes + 4 * lanes * v, align=4)
 
     _random_quads(emit, lanes, vectors, as_normals, seed, stream_word, ids, quads, store)
-
-
-@vector_kernel
-def random_tiles(emit, seed, stream_word, ids, quads, tiles):
-    """The normals of 32 ids, rounded to bfloat16, as AMX reads them: 16 pairs of features by 16 ids a tile.
-
-    ``tiles`` is the address of two tiles (ids 0 .. 15, ids 16 .. 31) for every 32 features.
-    """
-
-    def store(quad, v, x):
-        pairs = emit.integer(tiles) + (quad >> 3) * 2048 + (quad & 7) * 128
-        bits = [_rounded_to_bfloat16(value) for value in x]
-        for pair in range(2):
-            both = (bits[2 * pair] >> 16) | bits[2 * pair + 1]
-            emit.store(both, pairs, 1024 * v + 64 * pair, align=64)
-
-    _random_quads(emit, 16, 2, 1, seed, stream_word, ids, quads, store)

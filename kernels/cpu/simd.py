@@ -218,6 +218,17 @@ class Emitter:
         picks = ir.Constant(ir.VectorType(_I32, len(picks)), list(picks))
         return Value(self, self.builder.shuffle_vector(a.llvm, b.llvm, picks))
 
+    def transposed(self, rows):
+        """16 vectors of 16 lanes: lane i of vector j becomes lane j of vector i."""
+        rows, lanes = list(rows), range(16)
+        for distance in (1, 2, 4, 8):
+            low = [lane if not lane & distance else 16 + lane - distance for lane in lanes]
+            high = [lane + distance if not lane & distance else 16 + lane for lane in lanes]
+            for first in (row for row in lanes if not row & distance):
+                a, b = rows[first], rows[first + distance]
+                rows[first], rows[first + distance] = self.shuffle(a, b, low), self.shuffle(a, b, high)
+        return rows
+
     def load_broadcast(self, element, lanes, address, offset=0):
         return self.broadcast(self.load(element, address, offset), lanes)
 

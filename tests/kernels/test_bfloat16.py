@@ -1,28 +1,19 @@
-"""Weights that are bfloat16 numbers: their definition, and their patterns on every path and by AMX tiles."""
+"""Weights that are bfloat16 numbers: their definition, and their patterns on every path and by AMX."""
 
 from fractions import Fraction
-from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastntk.kernels import cpu, load, reference
-from fastntk.kernels.cpu import layout_amx
-from fastntk.kernels.cpu.layout import aligned, scaled_by_power_of_two
-from fastntk.kernels.cpu.paths import PATHS, available_paths
+from fastntk.kernels import reference
 
 from ..adversarial import problems
+from .forward_ways import WAYS
 from .test_pattern import adversarial_rows, pattern
 
-WAYS = {name: load(name) for name in available_paths()}
-WITH_AMX = any(kernels.forwards_with_amx for kernels in WAYS.values())
-if WITH_AMX:
-    with mock.patch.object(cpu, "forwards_with_amx", return_value=False):
-        WAYS["avx512 without amx"] = cpu.CpuKernels(PATHS["avx512"])
 LARGEST = np.float32(2.0**127 * (2 - 2.0**-7))  # of the bfloat16 numbers
-SMALLEST = 2.0**-126  # of the normal numbers
 
 
 @pytest.fixture(params=WAYS)
@@ -163,108 +154,3 @@ def test_few_signs_are_settled(kernels, dim):
     X = np.random.default_rng(0).standard_normal((200, dim)).astype(np.float32)
     _, settled = pattern(kernels, X, count=4096, dtype="bfloat16")
     assert settled < 200 * 4096 * 1e-5 * np.sqrt(dim)
-
-
-# --------------------------------------------------------------------------------- AMX's tiles
-def flushed(values):
-    """Denormals as 0, as AMX takes them and leaves them."""
-    return np.where(np.abs(values) < SMALLEST, np.float32(0), values)
-
-
-def tile_product(sums, x, w):
-    """TDPBF16PS as Intel specifies it: sums (n, m) after x (n, 32) times w (m, 32), bfloat16 in float32."""
-    x, w, chains = flushed(x), flushed(w), [np.zeros_like(sums), np.zeros_like(sums)]
-    for k in range(layout_amx.DEPTH):
-        chains[k % 2] = flushed(reference.fma32(x[:, None, k], w[None, :, k], chains[k % 2]))
-    return flushed(flushed(sums) + flushed(chains[0] + chains[1]))
-
-
-def awkward(rng, shape, kind):
-    """bfloat16 numbers in float32: of one size, of many, with denormals, or whose products nearly cancel."""
-    values = rng.standard_normal(shape)
-    exponents = {"even": 0, "wide": (-40, 40), "tiny": (-80, -55), "denormal": (-130, -60)}[kind]
-    if exponents:
-        values = np.ldexp(values, rng.integers(*exponents, shape))
-    return reference.round_to_bfloat16(values.astype(np.float32))
-
-
-KINDS = ("even", "wide", "tiny", "denormal")
-
-
-@pytest.mark.skipif(not WITH_AMX, reason="this process has no AMX for bfloat16")
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("cancelling", [False, True])
-def test_the_processor_keeps_to_the_specification(kind, cancelling):
-    from numba import njit
-
-    from fastntk.kernels.cpu import amx
-    from fastntk.kernels.cpu.forward_amx import W_STEP_BYTES, sum_tiles
-
-    @njit
-    def sum_in_tiles(x, w, steps, sums, configuration):
-        amx.configure_tiles(configuration.ctypes.data)
-        sum_tiles(1, x.ctypes.data, w.ctypes.data, steps, sums.ctypes.data)
-        amx.release_tiles()
-
-    rng = np.random.default_rng(len(kind))
-    for _ in range(20):
-        x, w = awkward(rng, (2, 16, 32), kind), awkward(rng, (32, 32), kind)
-        if cancelling:  # the second part takes back what the first one adds, but for a last place
-            x[1] = reference.round_to_bfloat16(-x[0] * np.float32(1 + 2.0**-7))
-        expected = np.zeros((16, 32), np.float32)
-        for part in x:
-            expected = tile_product(expected, part, w)
-        packed = aligned((1, 2, 2, 16, 32), np.uint16, fill=0)
-        packed[0, :, 0] = x.view(np.uint32) >> 16
-        pairs = aligned((W_STEP_BYTES // 2,), np.uint16)
-        pairs[:] = (w.view(np.uint32) >> 16).reshape(2, 16, 16, 2).transpose(0, 2, 1, 3).ravel()
-        sums = aligned((2, 16, 16), np.float32)
-        sum_in_tiles(packed, pairs, 1, sums, amx.CONFIGURATION)
-        np.testing.assert_array_equal(sums.transpose(1, 0, 2).reshape(16, 32), expected)
-
-
-@pytest.mark.parametrize("kind", ["normal", "wide", "cancelling", "two parts do"])
-@pytest.mark.parametrize("dim", [3, 32, 100, 1500])
-def test_the_bound_covers_the_error_of_tile_sums(kind, dim):
-    """The stated bound holds for the sums as tiles form them, by their emulation against exact sums."""
-    rng = np.random.default_rng(dim)
-    X, W = rng.standard_normal((6, dim)), rng.standard_normal((20, dim))
-    if kind == "wide":
-        X, W = (np.ldexp(rows, rng.integers(-60, 60, rows.shape)) for rows in (X, W))
-    if kind == "cancelling":
-        X[:, 1::2] = -X[:, : dim - 1 : 2] * (1 + 2.0**-12)
-        W[:, 1::2] = W[:, : dim - 1 : 2]
-    if kind == "two parts do":
-        X = np.rint(X * 2**10)
-    X = np.ascontiguousarray(X, np.float32)
-    W = scaled_by_power_of_two(reference.round_to_bfloat16(W.astype(np.float32)))
-    inputs = layout_amx.tile_inputs(X)
-    steps, depth = layout_amx.steps_of(dim), layout_amx.DEPTH
-    padded = np.zeros((20, steps * depth), np.float32)
-    padded[:, :dim] = W
-    total = np.zeros((32, 20), np.float32)
-    for start in range(0, steps, layout_amx.BLOCK_STEPS):
-        sums = np.zeros_like(total)
-        for step in range(start, min(start + layout_amx.BLOCK_STEPS, steps)):
-            for part in range(layout_amx.PARTS):
-                x = (inputs.packed[0, step, part].astype(np.uint32) << 16).view(np.float32).reshape(32, depth)
-                sums = tile_product(sums, x, padded[:, step * depth : (step + 1) * depth])
-        total += sums
-    squares = np.square(padded.astype(float)).reshape(20, steps, depth).sum(axis=2)
-    share = layout_amx.CHAIN + layout_amx.REST_SHARE**2
-    factors = np.sqrt(share * squares.sum(axis=1) + layout_amx.prefix_square_sum(squares))
-    bound = (inputs.factors.astype(float)[:, None] * factors)[:6]
-    error = np.abs(total[:6] - reference.preactivation(scaled_by_power_of_two(X), W))
-    assert (error <= bound).all()
-    assert error.max() > bound.min() / 1000  # and is not absurdly loose
-
-
-def test_without_a_grant_of_tiles_they_are_not_used(monkeypatch):
-    monkeypatch.setattr(cpu.paths, "_tiles_are_granted", lambda: False)
-    assert not any(cpu.CpuKernels(PATHS[name]).forwards_with_amx for name in available_paths())
-
-
-def test_without_bfloat16_tiles_they_are_not_used(monkeypatch):
-    features = cpu.paths.target_features() - {"amx-bf16"}
-    monkeypatch.setattr(cpu.paths, "target_features", lambda: features)
-    assert not any(cpu.CpuKernels(PATHS[name]).forwards_with_amx for name in available_paths())

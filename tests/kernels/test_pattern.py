@@ -7,9 +7,15 @@ from hypothesis import strategies as st
 
 from fastntk.kernels import load, reference
 from fastntk.kernels.cpu.layout import pattern_inputs, scaled_by_power_of_two
-from fastntk.kernels.cpu.paths import available_paths
+
+from .forward_ways import WAYS
 
 WEIGHT_WORD = reference.stream_word(reference.WEIGHT_STREAM, 0)
+
+
+@pytest.fixture(params=WAYS)
+def kernels(request):
+    return WAYS[request.param]
 
 
 def pattern(kernels, X, weights=None, *, seed=0, first=0, count=None, dtype="float32"):
@@ -47,8 +53,8 @@ def pattern(kernels, X, weights=None, *, seed=0, first=0, count=None, dtype="flo
 def test_virtual_weights_on_ragged_shapes(n, dim, count, first, seed):
     X = np.random.default_rng(seed % 1000).standard_normal((n, dim)).astype(np.float32)
     expected = reference.pattern(X, reference.normals(seed, np.arange(first, first + count), dim, 0))
-    for name in available_paths():
-        bits, _ = pattern(load(name), X, seed=seed, first=first, count=count)
+    for kernels in WAYS.values():
+        bits, _ = pattern(kernels, X, seed=seed, first=first, count=count)
         np.testing.assert_array_equal(bits, expected)
 
 
@@ -57,8 +63,8 @@ def test_given_weights_on_ragged_shapes(n, dim, m, seed):
     rng = np.random.default_rng(seed)
     X, W = rng.standard_normal((n, dim)).astype(np.float32), rng.standard_normal((m, dim)).astype(np.float32)
     expected = reference.pattern(X, W)
-    for name in available_paths():
-        np.testing.assert_array_equal(pattern(load(name), X, W)[0], expected)
+    for kernels in WAYS.values():
+        np.testing.assert_array_equal(pattern(kernels, X, W)[0], expected)
 
 
 def adversarial_rows(dim, rng):
