@@ -21,7 +21,7 @@ def _forward_against_peak(n, d, chunks, at_least, limit, quick):
     if quick:
         n, chunks = 40, 1
     peak_calls, peak_operations = peaks.multiply_add_calls(CORES, 10_000 if quick else 100_000_000)
-    pattern_calls = forward_calls(inputs(n, d), chunks, CORES)
+    pattern_calls = forward_calls(load().forward("float32"), inputs(n, d), chunks, CORES)
     with ThreadPoolExecutor(CORES) as pool:
         calls = {
             "forward": partial(together, pool, pattern_calls),
@@ -43,33 +43,48 @@ def _forward_against_peak(n, d, chunks, at_least, limit, quick):
     )
 
 
+BY_TILES = "three products of bfloat16 by AMX for one of float32; then generating the weights"
+
+
 def forward_small_inputs(quick=False):
     limit = "generating the weights, and one store of bits and one bound check for only 64 features"
+    limit = BY_TILES if load().forwards_with_amx else limit
     return _forward_against_peak(1797, 64, 8, 70, limit, quick)
 
 
 def forward_large_inputs(quick=False):
-    limit = "fp32 multiply-adds; the rest is generating the weights"
+    limit = BY_TILES if load().forwards_with_amx else "fp32 multiply-adds; the rest is generating the weights"
     return _forward_against_peak(1000, 784, 2, 80, limit, quick)
 
 
 def _certification(n, d, chunks, quick):
+    """What exact signs cost the pass that the machine takes, and with AMX in words that of multiply-adds."""
     if quick:
         n, chunks = 40, 1
-    X = inputs(n, d)
+    X, kernels = inputs(n, d), load()
+    passes = {name: kernels.make_forward("float32", name == "exact") for name in ("exact", "unchecked")}
+    if kernels.forwards_with_amx:
+        passes = {name: forward.many for name, forward in passes.items()} | {
+            f"{name} by multiply-adds": forward.few for name, forward in passes.items()
+        }
     with ThreadPoolExecutor(CORES) as pool:
         calls = {
-            name: partial(together, pool, forward_calls(X, chunks, CORES, checked))
-            for name, checked in (("exact", True), ("unchecked", False))
+            name: partial(together, pool, forward_calls(forward, X, chunks, CORES))
+            for name, forward in passes.items()
         }
         seconds = interleave(calls, rounds=1 if quick else 9)
+    case = f"certified bits, n={n}, d={d}"
+    if kernels.forwards_with_amx:
+        slower = 100 * (speedup(seconds, "unchecked by multiply-adds", "exact by multiply-adds") - 1)
+        longer = speedup(seconds, "exact", "exact by multiply-adds")
+        case += f" (by multiply-adds {slower:.1f} % of {longer:.1f} x the time)"
     return Figure(
-        case=f"certified bits, n={n}, d={d}",
-        against="the same kernel, signs of the fp32 sums unchecked",
+        case=case,
+        against="the same kernel, signs of the sums unchecked",
         value=100 * (speedup(seconds, "unchecked", "exact") - 1),
         unit="% slower",
         at_most=5,
-        limit="norms of the weights, a smallest magnitude and a compare a tile, float64 for the undecided",
+        limit="norms and rows of the weights, a smallest magnitude a tile, float64 for the undecided",
         seconds=seconds,
     )
 

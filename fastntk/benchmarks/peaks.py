@@ -93,12 +93,15 @@ def count_calls(cores, steps):
     return [partial(kernel, steps, one) for one in values], cores * 64 * lanes * CHAINS * steps
 
 
-def tile_calls(cores, steps):
-    """(one call for each core, the multiply-adds of bytes of all of them); where there is AMX only."""
+def tile_calls(cores, steps, bfloat16=False):
+    """(one call for each core, the multiply-adds of bytes, or of bfloat16, of all); with AMX only."""
     from ..kernels.cpu.amx import CONFIGURATION
-    from .tile_peak import PRODUCTS, tile_peak
+    from .tile_peak import make_tile_peak, products_of_a_step
 
-    return [partial(tile_peak, steps, CONFIGURATION) for _ in range(cores)], cores * PRODUCTS * steps
+    kernel = make_tile_peak(bfloat16)
+    return [partial(kernel, steps, CONFIGURATION) for _ in range(cores)], cores * steps * products_of_a_step(
+        bfloat16
+    )
 
 
 def triad_calls(cores):

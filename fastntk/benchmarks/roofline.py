@@ -10,6 +10,7 @@ import fastntk as fn
 
 from ..kernels import load
 from ..kernels.cpu.coactivation import make_coactivation
+from ..kernels.cpu.layout_amx import products_of
 from ..kernels.cpu.paths import chosen_path
 from . import numpy_methods, peaks
 from .interleave import interleave
@@ -24,7 +25,9 @@ PEAKS = {  # name: (label, unit)
     "memory": ("memory, a = b + c", "B/s"),
     "popcount": ("and, population count, add", "bit/s"),
     "amx": ("AMX products of bytes", "MAC/s"),
+    "amx bfloat16": ("AMX products of bfloat16", "flop/s"),
 }
+TILE_PRODUCTS = products_of(2)  # of bfloat16, for one of float32
 
 
 @dataclass(frozen=True)
@@ -115,21 +118,37 @@ def _ceilings(pool, threads, steps):
     }
     if load().counts_with_amx:
         made["amx"] = peaks.tile_calls(threads, round(3e6 * steps))
+    if load().forwards_with_amx:
+        calls, products = peaks.tile_calls(threads, round(3e6 * steps), bfloat16=True)
+        made["amx bfloat16"] = calls, 2 * products
     return {name: (partial(together, pool, calls), work) for name, (calls, work) in made.items()}
 
 
 def _forward(pool, threads, steps):
+    forward = load().forward("float32")
+    ways = {"": ("fp32", 1, forward)}
+    if load().forwards_with_amx:
+        ways = {"": ("fp32", 1, forward.few), ", by AMX": ("amx bfloat16", TILE_PRODUCTS, forward.many)}
     for n, d, chunks in ((1797, 64, 4), (1000, 784, 1)):
-        rows = max(1, round(n * min(steps, 1)))
-        calls = forward_calls(Problem(rows, d, CHUNK, threads).X, chunks, threads)
-        m = CHUNK * chunks * threads
-        yield _Timed(
-            f"forward to bits, d={d}",
-            "fp32",
-            partial(together, pool, calls),
-            2.0 * rows * d * m,
-            rows * m / 8 + 4 * rows * d,
-        )
+        rows, m = max(1, round(n * min(steps, 1))), CHUNK * chunks * threads
+        X = Problem(rows, d, CHUNK, threads).X
+        for way, (against, products, kernel) in ways.items():
+            yield _Timed(
+                f"forward to bits, d={d}{way}",
+                against,
+                partial(together, pool, forward_calls(kernel, X, chunks, threads)),
+                2.0 * rows * d * m * products,
+                rows * m / 8 + 4 * rows * d,
+            )
+
+
+def forward_of_peak(roofline):
+    """The fp32 multiply-adds that the fastest forward pass stands for, as a share of their peak."""
+    return max(
+        kernel.rate / (1 if kernel.against == "fp32" else TILE_PRODUCTS) / roofline.peaks["fp32"]
+        for kernel in roofline.kernels
+        if kernel.label.startswith("forward")
+    )
 
 
 def _counts(pool, threads, steps, with_numkong):

@@ -12,11 +12,9 @@ from ..kernels.reference import WEIGHT_STREAM, stream_word
 SEED = 0
 
 
-def forward_calls(X, chunks, cores, checked=True):
+def forward_calls(forward, X, chunks, cores):
     """Patterns of ``chunks`` chunks of neurons a thread: generated, multiplied, packed."""
-    kernels, dim = load(), X.shape[1]
-    forward = kernels.make_forward("float32", checked)
-    packed = forward.inputs(X)
+    kernels, dim, packed = load(), X.shape[1], forward.inputs(X)
     given = np.empty((0, dim), np.float32)  # no given weights: the virtual ones
 
     def run(first, scratch, bits):

@@ -3,7 +3,7 @@
 from ..network import MAX_WIDTH
 from ..study.table import number, percent
 from .methods import METHODS, OURS, largest
-from .roofline import PEAKS
+from .roofline import PEAKS, forward_of_peak
 from .sizes import Cell
 
 METHOD_COLUMNS = (
@@ -134,12 +134,8 @@ def findings(results):
         taken = f"{number(_peak(sweep[widest]) / 1e6, 3)} MB"
         found.append((taken, f"taken at m={widest:,}, where no weights are stored"))
     if results.roofline is not None:
-        best_forward = max(
-            kernel.rate / results.roofline.peaks["fp32"]
-            for kernel in results.roofline.kernels
-            if kernel.label.startswith("forward")
-        )
-        found.append((percent(best_forward), "of the fp32 peak, the forward pass to exact bits"))
+        share = percent(forward_of_peak(results.roofline))
+        found.append((share, "of the fp32 peak, the forward pass to exact bits"))
     return found
 
 

@@ -171,27 +171,40 @@ def _pack_given_panel(weights, first, panel):
 pack_given_panel = compiled(_pack_given_panel)
 
 
-def _settle_tile(rows, weights, first_neuron, panel, suspects, neuron, bits, first_bit):
-    """Replace the undecided bits of a tile, whose rows are the first ones, by exact ones; how many."""
+def _gather_suspects(panel, suspects, neurons):
+    """The undecided neurons of a panel as rows."""
+    remaining, j = np.uint32(0), -1
+    for mask in suspects:
+        remaining |= mask
+    while remaining != np.uint32(0):
+        j += 1
+        if remaining & np.uint32(1):
+            for k in range(neurons.shape[1]):
+                neurons[j, k] = panel[k, j]
+        remaining >>= np.uint32(1)
+
+
+gather_suspects = compiled(_gather_suspects)
+
+
+def _settle_tile(rows, neurons, suspects, bits, first_bit):
+    """Replace the undecided bits of a tile by exact ones; how many.
+
+    ``rows``, ``neurons`` (of which the first d features count) and ``bits`` are those from the tile on.
+    """
     settled = 0
-    dim = rows.shape[1]
     for t in range(len(suspects)):
         remaining, j = suspects[t], -1
-        row = min(t, len(rows) - 1)
         while remaining != np.uint32(0):
             j += 1
-            undecided, remaining = remaining & np.uint32(1), remaining >> np.uint32(1)
-            if not undecided:
-                continue
-            given = min(first_neuron + j, len(weights) - 1)
-            for k in range(dim):
-                neuron[k] = weights[given, k] if len(weights) else panel[k, j]
-            byte, bit = (first_bit + j) // 8, np.uint8(1 << ((first_bit + j) % 8))
-            if is_positive(rows[row], neuron):
-                bits[t, byte] |= bit
-            else:
-                bits[t, byte] &= ~bit
-            settled += 1
+            if remaining & np.uint32(1):
+                byte, bit = (first_bit + j) // 8, np.uint8(1 << ((first_bit + j) % 8))
+                if is_positive(rows[min(t, len(rows) - 1)], neurons[min(j, len(neurons) - 1)]):
+                    bits[t, byte] |= bit
+                else:
+                    bits[t, byte] &= ~bit
+                settled += 1
+            remaining >>= np.uint32(1)
     return settled
 
 
@@ -265,10 +278,12 @@ def make_pattern(path, checked=True, rounded=False):
                             row_factors, block_factor, factors, suspects,
                         )  # fmt: skip
                     if undecided != 0:
-                        settled += settle_tile(
-                            inputs.rows[row:], weights, first + bit, panels[p], scratch.suspects,
-                            scratch.neuron, bits[row:], bit,
-                        )  # fmt: skip
+                        if len(weights):
+                            neurons = weights[first + bit :]
+                        else:
+                            gather_suspects(panels[p], scratch.suspects, scratch.neurons)
+                            neurons = scratch.neurons
+                        settled += settle_tile(inputs.rows[row:], neurons, scratch.suspects, bits[row:], bit)
         return settled
 
     return compiled(pattern)

@@ -176,13 +176,12 @@ def make_pattern(weight_parts, checked=True):
     """
     verify, to_bfloat16 = int(checked), int(weight_parts == 1)
 
-    def make_panel(weights, seed, stream, first, scratch, p):
+    def make_panel(weights, dim, seed, stream, first, scratch, p):
         """The weights of neurons first .. first + 31 as panel p of the group."""
         panel, squares, steps = scratch.panel.ctypes.data, scratch.squares.ctypes.data, scratch.tiles.shape[1]
         if len(weights):
             pack_given_panel(weights, first, scratch.panel)
         else:
-            dim = len(scratch.neuron)
             for j in range(NEURONS):
                 scratch.panel_ids[j] = np.uint64(first + j)
             ids = scratch.panel_ids.ctypes.data
@@ -216,7 +215,7 @@ def make_pattern(weight_parts, checked=True):
 
     def pattern(inputs, weights, seed, stream, first, count, scratch, bits, configuration):
         packed, group = inputs.packed, len(scratch.tiles)
-        blocks, steps = packed.shape[0], packed.shape[1]
+        blocks, steps, dim = packed.shape[0], packed.shape[1], inputs.rows.shape[1]
         tiles, tile_bytes = scratch.tiles.ctypes.data, scratch.tiles.strides[0]
         panel_factors, factor_bytes = scratch.panel_factors.ctypes.data, scratch.panel_factors.strides[0]
         sums = scratch.sums.ctypes.data
@@ -228,7 +227,7 @@ def make_pattern(weight_parts, checked=True):
         for group_first in range(0, count, group * NEURONS):
             in_group = min(group, -(-(count - group_first) // NEURONS))
             for p in range(in_group):
-                make_panel(weights, seed, stream, first + group_first + p * NEURONS, scratch, p)
+                make_panel(weights, dim, seed, stream, first + group_first + p * NEURONS, scratch, p)
             for block in range(blocks):
                 row = block * ROWS
                 halves = 2 if len(inputs.rows) - row > TILE else 1
@@ -252,10 +251,10 @@ def make_pattern(weight_parts, checked=True):
                             1, verify, here, out, row_bytes, row_factors, block_factor, factors, suspects
                         )
                     if undecided != 0:
+                        given = weights[first + group_first + before * NEURONS :]
                         settled += settle_tile(
-                            inputs.rows[row:], weights, first + group_first + before * NEURONS,
-                            scratch.neurons[before].T, scratch.suspects[: halves * TILE], scratch.neuron,
-                            scratch.bits.view(np.uint8), before * NEURONS,
+                            inputs.rows[row:], given if len(weights) else scratch.neurons[before],
+                            scratch.suspects[: halves * TILE], scratch.bits.view(np.uint8), before * NEURONS,
                         )  # fmt: skip
                 for r in range(halves * TILE):
                     for p in range(in_group):

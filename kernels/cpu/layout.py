@@ -39,7 +39,7 @@ class PatternScratch(NamedTuple):
     partial: np.ndarray  # (forward_rows, 2 lanes) fp32: sums of earlier depth blocks
     suspects: np.ndarray  # (forward_rows,) uint32: undecided neurons of a tile
     panel_ids: np.ndarray  # (2 lanes,) uint64
-    neuron: np.ndarray  # (d,) fp32: one weight vector, for the exact sign
+    neurons: np.ndarray  # (2 lanes, d) fp32: undecided neurons, for the exact signs
 
 
 def aligned(shape, dtype, fill=None):
@@ -110,5 +110,5 @@ def pattern_scratch(dim, path):
         partial=aligned((path.forward_rows, width), np.float32),
         suspects=np.empty(path.forward_rows, np.uint32),
         panel_ids=np.empty(width, np.uint64),
-        neuron=np.empty(dim, np.float32),
+        neurons=np.empty((width, dim), np.float32),
     )

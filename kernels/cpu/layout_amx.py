@@ -70,7 +70,6 @@ class TileScratch(NamedTuple):
     bits: np.ndarray  # (ROWS, group + 1) uint32: those of a block, whose rows are no power of two apart
     suspects: np.ndarray  # (ROWS,) uint32: undecided neurons of a tile
     panel_ids: np.ndarray  # (NEURONS,) uint64
-    neuron: np.ndarray  # (d,) fp32: one weight vector, for the exact sign
 
 
 def steps_of(dim):
@@ -141,5 +140,4 @@ def tile_scratch(dim, weight_parts):
         bits=aligned((ROWS, group + 1), np.uint32),
         suspects=np.empty(ROWS, np.uint32),
         panel_ids=np.empty(NEURONS, np.uint64),
-        neuron=np.empty(dim, np.float32),
     )
