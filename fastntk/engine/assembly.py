@@ -6,7 +6,10 @@ from .fixed_point import mirrored
 from .products import inner_products
 from .workers import run_workers
 
-BLOCK_ROWS, BLOCK_COLUMNS = 512, 2048  # at most: temporaries of a few MB, and rows that a disk likes
+BLOCK_ROWS, BLOCK_COLUMNS = (
+    128,
+    2048,
+)  # temporaries of a few MB, rows that a disk likes, enough for all threads
 
 
 class ArraySum:

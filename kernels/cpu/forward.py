@@ -2,7 +2,7 @@
 
 A register tile is ``forward_rows`` samples by a panel of ``2 * lanes`` neurons.  Its fp32 sums are
 compared with the rigorous bound of ``layout.PatternInputs``: one smallest magnitude and one compare
-for the tile, lane by lane only where that fails, and what is then undecided goes to ``exact_sign``.
+for the tile, lane by lane only where that fails, and what is then undecided goes to ``settle``.
 """
 
 import math
@@ -10,9 +10,9 @@ import math
 import numpy as np
 
 from .compiling import compiled
-from .exact_sign import is_positive
 from .layout import DEPTH_BLOCK
 from .philox import random_panel
+from .settle import make_settle_tile
 from .simd import f32, vector_kernel
 
 UNROLL = 4
@@ -171,46 +171,6 @@ def _pack_given_panel(weights, first, panel):
 pack_given_panel = compiled(_pack_given_panel)
 
 
-def _gather_suspects(panel, suspects, neurons):
-    """The undecided neurons of a panel as rows."""
-    remaining, j = np.uint32(0), -1
-    for mask in suspects:
-        remaining |= mask
-    while remaining != np.uint32(0):
-        j += 1
-        if remaining & np.uint32(1):
-            for k in range(neurons.shape[1]):
-                neurons[j, k] = panel[k, j]
-        remaining >>= np.uint32(1)
-
-
-gather_suspects = compiled(_gather_suspects)
-
-
-def _settle_tile(rows, neurons, suspects, bits, first_bit):
-    """Replace the undecided bits of a tile by exact ones; how many.
-
-    ``rows``, ``neurons`` (of which the first d features count) and ``bits`` are those from the tile on.
-    """
-    settled = 0
-    for t in range(len(suspects)):
-        remaining, j = suspects[t], -1
-        while remaining != np.uint32(0):
-            j += 1
-            if remaining & np.uint32(1):
-                byte, bit = (first_bit + j) // 8, np.uint8(1 << ((first_bit + j) % 8))
-                if is_positive(rows[min(t, len(rows) - 1)], neurons[min(j, len(neurons) - 1)]):
-                    bits[t, byte] |= bit
-                else:
-                    bits[t, byte] &= ~bit
-                settled += 1
-            remaining >>= np.uint32(1)
-    return settled
-
-
-settle_tile = compiled(_settle_tile)
-
-
 def make_pattern(path, checked=True, rounded=False):
     """The kernel pattern(inputs, weights, seed, stream_word, first, count, scratch, bits) -> settled.
 
@@ -221,6 +181,7 @@ def make_pattern(path, checked=True, rounded=False):
     """
     lanes, rows, fused = path.lanes, path.forward_rows, path.fused
     verify, to_bfloat16 = int(checked), int(rounded)
+    settle_tile = make_settle_tile(lanes, rounded)
 
     def pattern(inputs, weights, seed, stream, first, count, scratch, bits):
         packed, panels, squares = inputs.packed, scratch.panels, scratch.squares
@@ -278,12 +239,10 @@ def make_pattern(path, checked=True, rounded=False):
                             row_factors, block_factor, factors, suspects,
                         )  # fmt: skip
                     if undecided != 0:
-                        if len(weights):
-                            neurons = weights[first + bit :]
-                        else:
-                            gather_suspects(panels[p], scratch.suspects, scratch.neurons)
-                            neurons = scratch.neurons
-                        settled += settle_tile(inputs.rows[row:], neurons, scratch.suspects, bits[row:], bit)
+                        settled += settle_tile(
+                            inputs.rows[row:], weights, seed, stream, first + bit, scratch.suspects,
+                            scratch.neuron, bits[row:], bit,
+                        )  # fmt: skip
         return settled
 
     return compiled(pattern)

@@ -18,7 +18,7 @@ from .amx import (
     zero_tile,
 )
 from .compiling import compiled
-from .forward import decide, finish_panel_factors, pack_given_panel, settle_tile
+from .forward import decide, finish_panel_factors, pack_given_panel
 from .layout_amx import (
     BEYOND_SHARE,
     BLOCK_STEPS,
@@ -33,6 +33,7 @@ from .layout_amx import (
     products_of,
 )
 from .philox import random_panel, rounded_to_bfloat16
+from .settle import make_settle_tile
 from .simd import f32, vector_kernel
 
 LANES = TILE
@@ -82,26 +83,6 @@ def split_block(emit, weight_parts, checked, panel, steps, tiles, squares):
             emit.store(before, squares, at)
             earlier = emit.load(f32(LANES), squares, 8 * LANES + at)
             emit.store(earlier + state[2 + z] + before, squares, 8 * LANES + at)
-
-
-@vector_kernel
-def transpose_panel(emit, panel, steps, neurons, neuron_bytes):
-    """A panel neuron by neuron."""
-
-    def step(k, _):
-        rows, out = emit.integer(panel) + k * PANEL_STEP_BYTES, emit.integer(neurons) + k * (4 * DEPTH)
-        for half in range(2):
-            for z in range(2):
-                features = [
-                    emit.load(f32(LANES), rows, 128 * (LANES * half + feature) + 64 * z)
-                    for feature in range(LANES)
-                ]
-                for lane, weights in enumerate(emit.transposed(features)):
-                    at = out + emit.integer(neuron_bytes) * (LANES * z + lane)
-                    emit.store(weights, at, 4 * LANES * half)
-        return []
-
-    emit.loop(steps, [], step)
 
 
 @vector_kernel
@@ -175,6 +156,7 @@ def make_pattern(weight_parts, checked=True):
     are one part, or those of float32 in two.  Of ``bits``, the rows are written up to a multiple of 16.
     """
     verify, to_bfloat16 = int(checked), int(weight_parts == 1)
+    settle_tile = make_settle_tile(LANES, rounded=weight_parts == 1)
 
     def make_panel(weights, dim, seed, stream, first, scratch, p):
         """The weights of neurons first .. first + 31 as panel p of the group."""
@@ -193,7 +175,6 @@ def make_pattern(weight_parts, checked=True):
             here, out = min(BLOCK_STEPS, steps - start), tiles + start * weight_parts * PART_BYTES
             split_block(weight_parts, verify, panel + start * PANEL_STEP_BYTES, here, out, squares)
         if verify:
-            transpose_panel(panel, steps, scratch.neurons[p].ctypes.data, scratch.neurons.strides[1])
             add_norms(squares)
             finish_panel_factors(LANES, squares, scratch.panel_factors[p].ctypes.data)
 
@@ -251,10 +232,10 @@ def make_pattern(weight_parts, checked=True):
                             1, verify, here, out, row_bytes, row_factors, block_factor, factors, suspects
                         )
                     if undecided != 0:
-                        given = weights[first + group_first + before * NEURONS :]
                         settled += settle_tile(
-                            inputs.rows[row:], given if len(weights) else scratch.neurons[before],
-                            scratch.suspects[: halves * TILE], scratch.bits.view(np.uint8), before * NEURONS,
+                            inputs.rows[row:], weights, seed, stream, first + group_first + before * NEURONS,
+                            scratch.suspects[: halves * TILE], scratch.neuron, scratch.bits.view(np.uint8),
+                            before * NEURONS,
                         )  # fmt: skip
                 for r in range(halves * TILE):
                     for p in range(in_group):

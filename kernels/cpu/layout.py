@@ -39,7 +39,7 @@ class PatternScratch(NamedTuple):
     partial: np.ndarray  # (forward_rows, 2 lanes) fp32: sums of earlier depth blocks
     suspects: np.ndarray  # (forward_rows,) uint32: undecided neurons of a tile
     panel_ids: np.ndarray  # (2 lanes,) uint64
-    neurons: np.ndarray  # (2 lanes, d) fp32: undecided neurons, for the exact signs
+    neuron: np.ndarray  # (>= d,) fp32: the weights of one neuron, for the exact sign
 
 
 def aligned(shape, dtype, fill=None):
@@ -58,10 +58,16 @@ def round_up(count, multiple):
     return -(-count // multiple) * multiple
 
 
+def neuron_length(dim, lanes):
+    """Length of the scratch for the weights of one neuron: whole groups of ``philox.random_neuron``."""
+    return round_up(dim, 4 * lanes)
+
+
 def scaled_by_power_of_two(rows):
     """Each row times the power of two that brings its largest entry into [1, 2); zero rows stay."""
-    _, exponent = np.frexp(np.abs(rows.astype(np.float64)).max(axis=1))
-    return (rows.astype(np.float64) * np.ldexp(1.0, 1 - exponent)[:, None]).astype(np.float32)
+    _, exponent = np.frexp(np.abs(rows).max(axis=1).astype(np.float64))
+    scales = np.ldexp(1.0, 1 - exponent)  # float64: beyond the range of float32 where rows are denormal
+    return np.multiply(rows, scales[:, None], dtype=np.float64).astype(np.float32)
 
 
 def prefix_square_sum(rows):
@@ -110,5 +116,5 @@ def pattern_scratch(dim, path):
         partial=aligned((path.forward_rows, width), np.float32),
         suspects=np.empty(path.forward_rows, np.uint32),
         panel_ids=np.empty(width, np.uint64),
-        neurons=np.empty((width, dim), np.float32),
+        neuron=np.empty(neuron_length(dim, path.lanes), np.float32),
     )

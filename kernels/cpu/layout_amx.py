@@ -6,7 +6,7 @@ import numpy as np
 
 from ..reference import round_to_bfloat16
 from .amx import TILE
-from .layout import UNIT_ROUNDOFF, aligned, scaled_by_power_of_two
+from .layout import UNIT_ROUNDOFF, aligned, neuron_length, scaled_by_power_of_two
 
 ROWS = 2 * TILE  # samples of a block
 NEURONS = 2 * TILE  # neurons of a panel
@@ -18,6 +18,7 @@ MULTIPLIED = (
     (1, 0),
 )  # (part of the weights, part of the inputs); two where the former is one
 BLOCK_STEPS = 32  # steps in depth that add up in one register before the sums are added
+BLOCKS_AT_ONCE = 8  # of inputs, while they are packed: what is in between stays in the cache
 FEWEST_ROWS = 80  # below, splitting the weights into parts costs more than is won
 CACHE_BYTES = 900_000  # what a group of weight panels may take of the second-level cache
 
@@ -63,13 +64,13 @@ class TileScratch(NamedTuple):
 
     panel: np.ndarray  # (steps * DEPTH, NEURONS) fp32: the weights of one panel
     tiles: np.ndarray  # (group, steps, weight parts, 2, TILE, TILE) uint32: pairs, the even feature low
-    neurons: np.ndarray  # (group, NEURONS, steps * DEPTH + TILE) fp32: whole weights, for the exact signs
     panel_factors: np.ndarray  # (group, 3 TILE) fp32: sqrt(S_w), then the largest of them
     squares: np.ndarray  # (2, NEURONS) fp32: running sums behind panel_factors
     sums: np.ndarray  # (3, 2, 2, TILE, TILE) fp32: of two panels in turn, and of a block of steps
     bits: np.ndarray  # (ROWS, group + 1) uint32: those of a block, whose rows are no power of two apart
     suspects: np.ndarray  # (ROWS,) uint32: undecided neurons of a tile
     panel_ids: np.ndarray  # (NEURONS,) uint64
+    neuron: np.ndarray  # (>= d,) fp32: the weights of one neuron, for the exact sign
 
 
 def steps_of(dim):
@@ -103,9 +104,20 @@ def relative_bound(dim, products):
 def tile_inputs(rows, weight_parts):
     """Pack (n, d) fp32 rows, for weights of so many parts."""
     n, dim = rows.shape
-    steps, blocks = steps_of(dim), -(-n // ROWS)
-    last = np.minimum(np.arange(blocks * ROWS), n - 1)  # pad with copies of the last row
-    packed = aligned((blocks, steps, PARTS, 2, TILE, DEPTH), np.uint16)
+    blocks = -(-n // ROWS)
+    packed = aligned((blocks, steps_of(dim), PARTS, 2, TILE, DEPTH), np.uint16)
+    factors = np.empty((blocks, ROWS), np.float32)
+    for first in range(0, blocks, BLOCKS_AT_ONCE):
+        here = slice(first, min(first + BLOCKS_AT_ONCE, blocks))
+        last = np.minimum(np.arange(here.start * ROWS, here.stop * ROWS), n - 1)  # padded with the last row
+        factors[here] = _pack(rows[last], weight_parts, packed[here]).reshape(-1, ROWS)
+    return TileInputs(rows, packed, factors.reshape(-1), factors.max(axis=1))
+
+
+def _pack(rows, weight_parts, packed):
+    """Fill whole blocks; their factors."""
+    n, dim = rows.shape
+    blocks, steps = packed.shape[:2]
     rest = np.zeros((n, steps * DEPTH), np.float32)
     rest[:, :dim] = scaled_by_power_of_two(rows)
     squares = np.square(rest.reshape(n, steps, DEPTH), dtype=np.float64).sum(axis=2)
@@ -114,7 +126,7 @@ def tile_inputs(rows, weight_parts):
         rounded = round_to_bfloat16(rest)
         rest -= rounded  # exact
         norms.append(np.square(rest, dtype=np.float64).sum(axis=1))
-        halves = (rounded.view(np.uint32) >> np.uint32(16)).astype(np.uint16)[last]
+        halves = rounded.view(np.uint16)[:, 1::2]  # little-endian, as all processors with AMX
         packed[:, :, part] = halves.reshape(blocks, 2, TILE, steps, DEPTH).transpose(0, 3, 1, 2, 4)
     products = products_of(weight_parts)
     whole, beyond, lost = norms
@@ -123,8 +135,7 @@ def tile_inputs(rows, weight_parts):
         total += WHOLE_SHARE * whole + BEYOND_SHARE * beyond
     bound = relative_bound(dim, products) * np.sqrt(total)
     bound[~rows.any(axis=1)] = -1  # a zero row gives 0 exactly, which no magnitude is at or below
-    factors = bound.astype(np.float32)[last]
-    return TileInputs(rows, packed, factors, factors.reshape(blocks, -1).max(axis=1))
+    return bound
 
 
 def tile_scratch(dim, weight_parts):
@@ -133,11 +144,11 @@ def tile_scratch(dim, weight_parts):
     return TileScratch(
         panel=aligned((steps * DEPTH, NEURONS), np.float32, fill=0),
         tiles=aligned((group, steps, weight_parts, 2, TILE, TILE), np.uint32),
-        neurons=aligned((group, NEURONS, steps * DEPTH + TILE), np.float32),
         panel_factors=aligned((group, 3 * TILE), np.float32),
         squares=aligned((2, NEURONS), np.float32),
         sums=aligned((3, 2, 2, TILE, TILE), np.float32),
         bits=aligned((ROWS, group + 1), np.uint32),
         suspects=np.empty(ROWS, np.uint32),
         panel_ids=np.empty(NEURONS, np.uint64),
+        neuron=np.empty(neuron_length(dim, TILE), np.float32),
     )
