@@ -12,7 +12,7 @@ import numpy as np
 from .compiling import compiled
 from .layout import DEPTH_BLOCK
 from .philox import random_panel
-from .settle import make_settle_tile
+from .settle import make_regenerate, make_settle_tile
 from .simd import f32, vector_kernel
 
 UNROLL = 4
@@ -181,7 +181,7 @@ def make_pattern(path, checked=True, rounded=False):
     """
     lanes, rows, fused = path.lanes, path.forward_rows, path.fused
     verify, to_bfloat16 = int(checked), int(rounded)
-    settle_tile = make_settle_tile(lanes, rounded)
+    settle_tile = make_settle_tile(make_regenerate(lanes, rounded))
 
     def pattern(inputs, weights, seed, stream, first, count, scratch, bits):
         packed, panels, squares = inputs.packed, scratch.panels, scratch.squares
@@ -240,8 +240,8 @@ def make_pattern(path, checked=True, rounded=False):
                         )  # fmt: skip
                     if undecided != 0:
                         settled += settle_tile(
-                            inputs.rows[row:], weights, seed, stream, first + bit, scratch.suspects,
-                            scratch.neuron, bits[row:], bit,
+                            inputs.rows[row:], weights, seed, stream, first + bit, panels[p],
+                            scratch.suspects, scratch.neuron, bits[row:], bit,
                         )  # fmt: skip
         return settled
 

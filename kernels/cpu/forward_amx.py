@@ -33,7 +33,7 @@ from .layout_amx import (
     products_of,
 )
 from .philox import random_panel, rounded_to_bfloat16
-from .settle import make_settle_tile
+from .settle import make_regenerate, make_settle_tile
 from .simd import f32, vector_kernel
 
 LANES = TILE
@@ -149,6 +149,19 @@ def add_norms(emit, squares):
         emit.store(emit.load(f32(LANES), squares, 8 * LANES + at) + own, squares, 8 * LANES + at)
 
 
+def _gather(seed, stream, neuron, tiles, j, out):
+    """As ``settle.make_regenerate`` has it, from tiles that are whole weights and still in cache."""
+    bits = out.view(np.uint32)
+    for step in range(len(tiles)):
+        for pair in range(TILE):
+            both = tiles[step, 0, j // TILE, pair, j % TILE]
+            bits[DEPTH * step + 2 * pair] = both << np.uint32(16)
+            bits[DEPTH * step + 2 * pair + 1] = both & np.uint32(0xFFFF0000)
+
+
+gather = compiled(_gather)
+
+
 def make_pattern(weight_parts, checked=True):
     """The kernel pattern(inputs, weights, seed, stream_word, first, count, scratch, bits) -> settled.
 
@@ -156,7 +169,7 @@ def make_pattern(weight_parts, checked=True):
     are one part, or those of float32 in two.  Of ``bits``, the rows are written up to a multiple of 16.
     """
     verify, to_bfloat16 = int(checked), int(weight_parts == 1)
-    settle_tile = make_settle_tile(LANES, rounded=weight_parts == 1)
+    settle_tile = make_settle_tile(gather if weight_parts == 1 else make_regenerate(LANES, rounded=False))
 
     def make_panel(weights, dim, seed, stream, first, scratch, p):
         """The weights of neurons first .. first + 31 as panel p of the group."""
@@ -180,17 +193,17 @@ def make_pattern(weight_parts, checked=True):
 
     make_panel = compiled(make_panel)
 
-    def sum_blocks(halves, x, w, steps, sums, block_sums):
-        """Sums over all steps; ``halves`` is 1 or 2."""
+    def sum_blocks(halves, x, w, steps, sums):
+        """Sums over all steps; ``halves`` is 1 or 2, and behind the sums is room for those of a block."""
         for start in range(0, steps, BLOCK_STEPS):
-            here, out = min(BLOCK_STEPS, steps - start), block_sums if start else sums
+            here, out = min(BLOCK_STEPS, steps - start), sums + (SUMS_BYTES if start else 0)
             x_at, w_at = x + start * PARTS * PART_BYTES, w + start * weight_parts * PART_BYTES
             if halves == 2:
                 sum_tiles(2, weight_parts, x_at, w_at, here, out)
             else:
                 sum_tiles(1, weight_parts, x_at, w_at, here, out)
             if start:
-                add_sums(block_sums, sums)
+                add_sums(out, sums)
 
     sum_blocks = compiled(sum_blocks)
 
@@ -215,27 +228,22 @@ def make_pattern(weight_parts, checked=True):
                 x = packed.ctypes.data + block * packed.strides[0]
                 row_factors = inputs.factors.ctypes.data + 4 * row
                 block_factor = inputs.block_factors.ctypes.data + 4 * block
-                for p in range(in_group + 1):  # one panel ahead: products of the next hide the decisions
-                    if p < in_group:
-                        here = sums + p % 2 * SUMS_BYTES
-                        sum_blocks(halves, x, tiles + p * tile_bytes, steps, here, sums + 2 * SUMS_BYTES)
-                    if p == 0:
-                        continue
-                    before, here = p - 1, sums + (p - 1) % 2 * SUMS_BYTES
-                    out, factors = block_bits + before * (NEURONS // 8), panel_factors + before * factor_bytes
+                for p in range(in_group):
+                    out, factors = block_bits + p * (NEURONS // 8), panel_factors + p * factor_bytes
+                    sum_blocks(halves, x, tiles + p * tile_bytes, steps, sums)
                     if halves == 2:
                         undecided = decide_tiles(
-                            2, verify, here, out, row_bytes, row_factors, block_factor, factors, suspects
+                            2, verify, sums, out, row_bytes, row_factors, block_factor, factors, suspects
                         )
                     else:
                         undecided = decide_tiles(
-                            1, verify, here, out, row_bytes, row_factors, block_factor, factors, suspects
+                            1, verify, sums, out, row_bytes, row_factors, block_factor, factors, suspects
                         )
                     if undecided != 0:
                         settled += settle_tile(
-                            inputs.rows[row:], weights, seed, stream, first + group_first + before * NEURONS,
-                            scratch.suspects[: halves * TILE], scratch.neuron, scratch.bits.view(np.uint8),
-                            before * NEURONS,
+                            inputs.rows[row:], weights, seed, stream, first + group_first + p * NEURONS,
+                            scratch.tiles[p], scratch.suspects[: halves * TILE], scratch.neuron,
+                            scratch.bits.view(np.uint8), p * NEURONS,
                         )  # fmt: skip
                 for r in range(halves * TILE):
                     for p in range(in_group):

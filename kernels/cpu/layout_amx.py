@@ -66,7 +66,7 @@ class TileScratch(NamedTuple):
     tiles: np.ndarray  # (group, steps, weight parts, 2, TILE, TILE) uint32: pairs, the even feature low
     panel_factors: np.ndarray  # (group, 3 TILE) fp32: sqrt(S_w), then the largest of them
     squares: np.ndarray  # (2, NEURONS) fp32: running sums behind panel_factors
-    sums: np.ndarray  # (3, 2, 2, TILE, TILE) fp32: of two panels in turn, and of a block of steps
+    sums: np.ndarray  # (2, 2, 2, TILE, TILE) fp32: of all steps, and of a block of them
     bits: np.ndarray  # (ROWS, group + 1) uint32: those of a block, whose rows are no power of two apart
     suspects: np.ndarray  # (ROWS,) uint32: undecided neurons of a tile
     panel_ids: np.ndarray  # (NEURONS,) uint64
@@ -146,7 +146,7 @@ def tile_scratch(dim, weight_parts):
         tiles=aligned((group, steps, weight_parts, 2, TILE, TILE), np.uint32),
         panel_factors=aligned((group, 3 * TILE), np.float32),
         squares=aligned((2, NEURONS), np.float32),
-        sums=aligned((3, 2, 2, TILE, TILE), np.float32),
+        sums=aligned((2, 2, 2, TILE, TILE), np.float32),
         bits=aligned((ROWS, group + 1), np.uint32),
         suspects=np.empty(ROWS, np.uint32),
         panel_ids=np.empty(NEURONS, np.uint64),
