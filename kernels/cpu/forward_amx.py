@@ -38,8 +38,10 @@ from .simd import f32, vector_kernel
 
 LANES = TILE
 PART_BYTES = 2 * TILE_BYTES  # a part of 32 samples or neurons, for a step
+X_STEP_BYTES = PARTS * PART_BYTES
 PANEL_STEP_BYTES = 4 * DEPTH * NEURONS
 SUMS_BYTES = 4 * TILE_BYTES
+FETCHED = 4  # lines of the next block of inputs that a step fetches, for each part of the weights
 
 
 @vector_kernel
@@ -86,15 +88,21 @@ def split_block(emit, weight_parts, checked, panel, steps, tiles, squares):
 
 
 @vector_kernel
-def sum_tiles(emit, halves, weight_parts, x, w, steps, sums):
-    """Sums over some steps in depth for 16 ``halves`` samples and 32 neurons."""
+def sum_tiles(emit, halves, weight_parts, x, w, steps, sums, coming):
+    """Sums over some steps in depth for 16 ``halves`` samples and 32 neurons.
+
+    Each step fetches FETCHED lines for each part of the weights from ``coming`` on.
+    """
     for number in range(2 * halves):
         zero_tile(emit, number)
 
     def step(k, _):
         w_at = emit.integer(w) + k * (weight_parts * PART_BYTES)
-        x_at = emit.integer(x) + k * (PARTS * PART_BYTES)
+        x_at = emit.integer(x) + k * X_STEP_BYTES
         loaded = None, None
+        lines = FETCHED * weight_parts
+        for line in range(lines):
+            emit.prefetch(emit.integer(coming) + k * (64 * lines) + 64 * line)
         for w_part, x_part in MULTIPLIED[: products_of(weight_parts)]:
             if w_part != loaded[0]:
                 for z in range(2):
@@ -168,7 +176,7 @@ def make_pattern(weight_parts, checked=True):
     As ``forward.make_pattern`` has it, for ``layout_amx.TileInputs``: weights are bfloat16 numbers, which
     are one part, or those of float32 in two.  Of ``bits``, the rows are written up to a multiple of 16.
     """
-    verify, to_bfloat16 = int(checked), int(weight_parts == 1)
+    verify, to_bfloat16, fetched_bytes = int(checked), int(weight_parts == 1), 64 * FETCHED * weight_parts
     settle_tile = make_settle_tile(gather if weight_parts == 1 else make_regenerate(LANES, rounded=False))
 
     def make_panel(weights, dim, seed, stream, first, scratch, p):
@@ -193,15 +201,16 @@ def make_pattern(weight_parts, checked=True):
 
     make_panel = compiled(make_panel)
 
-    def sum_blocks(halves, x, w, steps, sums):
+    def sum_blocks(halves, x, w, steps, sums, coming):
         """Sums over all steps; ``halves`` is 1 or 2, and behind the sums is room for those of a block."""
         for start in range(0, steps, BLOCK_STEPS):
             here, out = min(BLOCK_STEPS, steps - start), sums + (SUMS_BYTES if start else 0)
-            x_at, w_at = x + start * PARTS * PART_BYTES, w + start * weight_parts * PART_BYTES
+            x_at, w_at = x + start * X_STEP_BYTES, w + start * weight_parts * PART_BYTES
+            fetched = coming + start * fetched_bytes
             if halves == 2:
-                sum_tiles(2, weight_parts, x_at, w_at, here, out)
+                sum_tiles(2, weight_parts, x_at, w_at, here, out, fetched)
             else:
-                sum_tiles(1, weight_parts, x_at, w_at, here, out)
+                sum_tiles(1, weight_parts, x_at, w_at, here, out, fetched)
             if start:
                 add_sums(out, sums)
 
@@ -230,7 +239,9 @@ def make_pattern(weight_parts, checked=True):
                 block_factor = inputs.block_factors.ctypes.data + 4 * block
                 for p in range(in_group):
                     out, factors = block_bits + p * (NEURONS // 8), panel_factors + p * factor_bytes
-                    sum_blocks(halves, x, tiles + p * tile_bytes, steps, sums)
+                    fetched = p * fetched_bytes  # of each step of the next block
+                    coming = x + packed.strides[0] + steps * fetched if fetched < X_STEP_BYTES else x
+                    sum_blocks(halves, x, tiles + p * tile_bytes, steps, sums, coming)
                     if halves == 2:
                         undecided = decide_tiles(
                             2, verify, sums, out, row_bytes, row_factors, block_factor, factors, suspects

@@ -11,7 +11,7 @@ from .philox import random_neuron
 
 
 def make_regenerate(lanes, rounded):
-    """fill(seed, stream, neuron, panel, j, out): the virtual weights of neuron ``neuron`` + j, made once more.
+    """fill(seed, stream, neuron, panel, j, out): virtual weights of neuron ``neuron`` + j, made once more.
 
     The panels of ``forward.py`` have them far apart: to gather them takes longer.
     """
