@@ -40,8 +40,8 @@ class Network:
     dtype : "float32" or "bfloat16"
         What the z_r are rounded to: "bfloat16" keeps 8 significant bits, to nearest, ties to even.  It is
         another network, as exact as the first (its bits are the signs of exact numbers, and the same on
-        every machine); where there is AMX its patterns take a third of the time.  Training starts from the
-        rounded weights, and moves them in float32.
+        every machine); where there is AMX its patterns take three quarters of the time.  Training starts
+        from the rounded weights, and moves them in float32.
 
     Raises
     ------

@@ -10,7 +10,7 @@ PREAMBLE = """
 import numpy as np
 import fastntk as fn
 
-X = np.random.default_rng(0).standard_normal((9, 5)).astype(np.float32)
+X = np.random.default_rng(0).standard_normal((330, 5)).astype(np.float32)
 NETWORK = fn.Network(width=20_000, dim=5, seed=1)
 MASK = fn.GaussianMask(0.2)
 

@@ -19,7 +19,7 @@ class Forward(NamedTuple):
     pattern: Callable
 
     def scratch_bytes(self, dim):
-        return sum(array.nbytes for array in self.scratch(dim))
+        return sum(self.scratch(dim, make=layout.nbytes))
 
 
 class ForwardByRows(NamedTuple):

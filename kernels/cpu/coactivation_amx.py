@@ -26,7 +26,7 @@ from .amx import (
 )
 from .coactivation import make_coactivation as coactivation_of_few
 from .compiling import compiled
-from .layout import aligned
+from .layout import aligned, nbytes
 from .simd import i32, vector_kernel
 
 PAIR = 2 * TILE  # samples of a pair of tiles
@@ -52,16 +52,16 @@ class CountScratch(NamedTuple):
     counts: np.ndarray  # (pairs of a row block, pairs of a column block, 2, 2, TILE, TILE) int32, zero
 
 
-def count_scratch(rows, columns):
+def count_scratch(rows, columns, make=aligned):
     row_pairs = -(-min(rows, ROW_BLOCK) // PAIR)
     column_pairs = -(-min(columns, COLUMN_BLOCK) // PAIR)
     steps = SECTION // 64 + DEPTH
     return CountScratch(
-        left=aligned((DEPTH, PAIR_BYTES), np.uint8),
-        ring=aligned((RING, PAIR_BYTES), np.uint8),
-        rows=aligned((row_pairs, steps, 2, 2, TILE), np.uint32),
-        columns=aligned((column_pairs, steps, 2, 2, TILE), np.uint32),
-        counts=aligned((row_pairs, column_pairs, 2, 2, TILE, TILE), np.int32, fill=0),
+        left=make((DEPTH, PAIR_BYTES), np.uint8),
+        ring=make((RING, PAIR_BYTES), np.uint8),
+        rows=make((row_pairs, steps, 2, 2, TILE), np.uint32),
+        columns=make((column_pairs, steps, 2, 2, TILE), np.uint32),
+        counts=make((row_pairs, column_pairs, 2, 2, TILE, TILE), np.int32, fill=0),
     )
 
 
@@ -167,7 +167,7 @@ def tile(path):
 
 def scratch_bytes(rows, columns):
     """Bytes beside the arguments."""
-    return sum(array.nbytes for array in count_scratch(rows, columns))
+    return sum(count_scratch(rows, columns, make=nbytes))
 
 
 def _transpose_block(bits, start, stop, at, steps, words):
@@ -180,68 +180,74 @@ def _transpose_block(bits, start, stop, at, steps, words):
         words[tiles // 2, :, 1] = 0
 
 
+transpose_block = compiled(_transpose_block)
+
+
+def _count_block(scratch, row_pairs, column_pairs, steps, diagonal):
+    """Add so many steps to the counts of a block; of row pair i from column pair ``diagonal`` + i on."""
+    left, ring = scratch.left.ctypes.data, scratch.ring.ctypes.data
+    rows, columns, counts = (
+        scratch.rows.ctypes.data,
+        scratch.columns.ctypes.data,
+        scratch.counts.ctypes.data,
+    )
+    pair_bytes, row_of_counts = scratch.rows.strides[0], scratch.counts.strides[0]
+    expand_first(rows, columns + max(diagonal, 0) * pair_bytes, left, ring)
+    for turn in range(steps // DEPTH * row_pairs):
+        depth, i = divmod(turn, row_pairs)
+        next_depth, next_i = divmod(turn + 1, row_pairs)
+        at, next_at = depth * DEPTH * STEP_BYTES, next_depth * DEPTH * STEP_BYTES
+        for j in range(max(diagonal + i, 0), column_pairs - 1):
+            here = columns + j * pair_bytes + at
+            out = counts + i * row_of_counts + j * BLOCK_BYTES
+            count_pair(0, left, ring, here, here + pair_bytes, 0, out, out + BLOCK_BYTES)
+        here = columns + (column_pairs - 1) * pair_bytes + at
+        out = counts + i * row_of_counts + (column_pairs - 1) * BLOCK_BYTES
+        next_j = max(diagonal + next_i, 0)
+        next_out = counts + next_i * row_of_counts + next_j * BLOCK_BYTES
+        next_rows = rows + next_i * pair_bytes + next_at
+        count_pair(
+            1, left, ring, here, columns + next_j * pair_bytes + next_at, next_rows, out, next_out
+        )  # fmt: skip
+
+
+count_block = compiled(_count_block)
+
+
+def _add_counts(p, q, count, upper, counts, configuration, scratch):
+    counts_stride = counts.strides[0]
+    configure_tiles(configuration.ctypes.data)
+    for start in range(0, count, SECTION):
+        steps = -(-min(SECTION, count - start) // (64 * DEPTH)) * DEPTH
+        for j_start in range(0, len(q), COLUMN_BLOCK):
+            j_stop = min(j_start + COLUMN_BLOCK, len(q))
+            transpose_block(q, j_start, j_stop, start // 8, steps, scratch.columns)
+            rows_stop = min(len(p), j_stop) if upper else len(p)
+            for i_start in range(0, rows_stop, ROW_BLOCK):
+                i_stop = min(i_start + ROW_BLOCK, rows_stop)
+                transpose_block(p, i_start, i_stop, start // 8, steps, scratch.rows)
+                diagonal = (i_start - j_start) // PAIR if upper else -ROW_BLOCK
+                row_pairs, column_pairs = -(-(i_stop - i_start) // PAIR), -(-(j_stop - j_start) // PAIR)
+                count_block(scratch, row_pairs, column_pairs, steps, diagonal)
+                for i in range(i_start, i_stop, TILE):
+                    first = max(j_start, i // PAIR * PAIR) if upper else j_start
+                    for j in range(first, j_stop, TILE):
+                        i_tile, j_tile = (i - i_start) // TILE, (j - j_start) // TILE
+                        block = scratch.counts[i_tile // 2, j_tile // 2, i_tile % 2, j_tile % 2]
+                        out = counts.ctypes.data + i * counts_stride + 4 * j
+                        take_counts(block.ctypes.data, out, counts_stride)
+    release_tiles()
+
+
+add_counts = compiled(_add_counts)
+
+
 def make_coactivation(path):
     """The kernel coactivation(p, q, count, upper, counts), as that of coactivation.py.
 
     Rows of p and q, and the entries of counts, are multiples of TILE.  A few rows are counted as there.
     """
     count_few = coactivation_of_few(path._replace(count_columns=4))
-    transpose_block = compiled(_transpose_block)
-
-    def count_block(scratch, row_pairs, column_pairs, steps, diagonal):
-        """Add so many steps to the counts of a block; of row pair i from column pair ``diagonal`` + i on."""
-        left, ring = scratch.left.ctypes.data, scratch.ring.ctypes.data
-        rows, columns, counts = (
-            scratch.rows.ctypes.data,
-            scratch.columns.ctypes.data,
-            scratch.counts.ctypes.data,
-        )
-        pair_bytes, row_of_counts = scratch.rows.strides[0], scratch.counts.strides[0]
-        expand_first(rows, columns + max(diagonal, 0) * pair_bytes, left, ring)
-        for turn in range(steps // DEPTH * row_pairs):
-            depth, i = divmod(turn, row_pairs)
-            next_depth, next_i = divmod(turn + 1, row_pairs)
-            at, next_at = depth * DEPTH * STEP_BYTES, next_depth * DEPTH * STEP_BYTES
-            for j in range(max(diagonal + i, 0), column_pairs - 1):
-                here = columns + j * pair_bytes + at
-                out = counts + i * row_of_counts + j * BLOCK_BYTES
-                count_pair(0, left, ring, here, here + pair_bytes, 0, out, out + BLOCK_BYTES)
-            here = columns + (column_pairs - 1) * pair_bytes + at
-            out = counts + i * row_of_counts + (column_pairs - 1) * BLOCK_BYTES
-            next_j = max(diagonal + next_i, 0)
-            next_out = counts + next_i * row_of_counts + next_j * BLOCK_BYTES
-            next_rows = rows + next_i * pair_bytes + next_at
-            count_pair(
-                1, left, ring, here, columns + next_j * pair_bytes + next_at, next_rows, out, next_out
-            )  # fmt: skip
-
-    count_block = compiled(count_block)
-
-    def add_counts(p, q, count, upper, counts, configuration, scratch):
-        counts_stride = counts.strides[0]
-        configure_tiles(configuration.ctypes.data)
-        for start in range(0, count, SECTION):
-            steps = -(-min(SECTION, count - start) // (64 * DEPTH)) * DEPTH
-            for j_start in range(0, len(q), COLUMN_BLOCK):
-                j_stop = min(j_start + COLUMN_BLOCK, len(q))
-                transpose_block(q, j_start, j_stop, start // 8, steps, scratch.columns)
-                rows_stop = min(len(p), j_stop) if upper else len(p)
-                for i_start in range(0, rows_stop, ROW_BLOCK):
-                    i_stop = min(i_start + ROW_BLOCK, rows_stop)
-                    transpose_block(p, i_start, i_stop, start // 8, steps, scratch.rows)
-                    diagonal = (i_start - j_start) // PAIR if upper else -ROW_BLOCK
-                    row_pairs, column_pairs = -(-(i_stop - i_start) // PAIR), -(-(j_stop - j_start) // PAIR)
-                    count_block(scratch, row_pairs, column_pairs, steps, diagonal)
-                    for i in range(i_start, i_stop, TILE):
-                        first = max(j_start, i // PAIR * PAIR) if upper else j_start
-                        for j in range(first, j_stop, TILE):
-                            i_tile, j_tile = (i - i_start) // TILE, (j - j_start) // TILE
-                            block = scratch.counts[i_tile // 2, j_tile // 2, i_tile % 2, j_tile % 2]
-                            out = counts.ctypes.data + i * counts_stride + 4 * j
-                            take_counts(block.ctypes.data, out, counts_stride)
-        release_tiles()
-
-    add_counts = compiled(add_counts)
 
     def coactivation(p, q, count, upper, counts):
         if min(len(p), len(q)) < FEWEST_ROWS:

@@ -1,6 +1,7 @@
 """How the kernels are handed to Numba: lazily, cached on disk where that is possible."""
 
 import hashlib
+import inspect
 import logging
 from functools import cache
 from pathlib import Path
@@ -20,11 +21,17 @@ def compiled(function, reassociate=False):
 
     With ``reassociate`` the float sums of this function may be added in any order.
 
+    What the function closes over has to be numbers: the cache goes by their pickles, and those of compiled
+    functions differ from process to process.
+
     Numba renews a cached function when its own file changes.  Kernels use helpers of other files, so the
     name that the cache goes by carries a hash of them all.
     """
     from numba import njit
 
+    closed_over = inspect.getclosurevars(function).nonlocals
+    if not all(isinstance(value, int | float) for value in closed_over.values()):
+        raise TypeError(f"{function.__qualname__} closes over {closed_over}; only numbers can be cached.")
     function.__qualname__ += "." + _source_digest()
     options = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc"} if reassociate else False}
     try:

@@ -11,8 +11,8 @@ import numpy as np
 
 from .compiling import compiled
 from .layout import DEPTH_BLOCK
-from .philox import random_panel
-from .settle import make_regenerate, make_settle_tile
+from .philox import random_neuron, random_panel
+from .settle import given_neuron, settle_neuron, undecided_neurons
 from .simd import f32, vector_kernel
 
 UNROLL = 4
@@ -181,7 +181,6 @@ def make_pattern(path, checked=True, rounded=False):
     """
     lanes, rows, fused = path.lanes, path.forward_rows, path.fused
     verify, to_bfloat16 = int(checked), int(rounded)
-    settle_tile = make_settle_tile(make_regenerate(lanes, rounded))
 
     def pattern(inputs, weights, seed, stream, first, count, scratch, bits):
         packed, panels, squares = inputs.packed, scratch.panels, scratch.squares
@@ -238,11 +237,20 @@ def make_pattern(path, checked=True, rounded=False):
                             lanes, rows, fused, 1, verify, x_at, w_at, last_depth, partial, out, row_bytes,
                             row_factors, block_factor, factors, suspects,
                         )  # fmt: skip
-                    if undecided != 0:
-                        settled += settle_tile(
-                            inputs.rows[row:], weights, seed, stream, first + bit, panels[p],
-                            scratch.suspects, scratch.neuron, bits[row:], bit,
-                        )  # fmt: skip
+                    if undecided == 0:
+                        continue
+                    neurons = undecided_neurons(scratch.suspects)
+                    for j in range(width):
+                        if neurons >> np.uint32(j) & np.uint32(1):
+                            index = first + bit + j
+                            if len(weights):
+                                given_neuron(weights, index, scratch.neuron)
+                            else:  # once more: sooner than to gather them
+                                out, groups = scratch.neuron.ctypes.data, len(scratch.neuron) // (4 * lanes)
+                                random_neuron(lanes, to_bfloat16, seed, stream, index, groups, out)
+                            settled += settle_neuron(
+                                inputs.rows[row:], scratch.neuron, j, scratch.suspects, bits[row:], bit
+                            )
         return settled
 
     return compiled(pattern)

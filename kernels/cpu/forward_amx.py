@@ -32,8 +32,8 @@ from .layout_amx import (
     WHOLE_SHARE,
     products_of,
 )
-from .philox import random_panel, rounded_to_bfloat16
-from .settle import make_regenerate, make_settle_tile
+from .philox import random_neuron, random_panel, rounded_to_bfloat16
+from .settle import given_neuron, settle_neuron, undecided_neurons
 from .simd import f32, vector_kernel
 
 LANES = TILE
@@ -157,8 +157,8 @@ def add_norms(emit, squares):
         emit.store(emit.load(f32(LANES), squares, 8 * LANES + at) + own, squares, 8 * LANES + at)
 
 
-def _gather(seed, stream, neuron, tiles, j, out):
-    """As ``settle.make_regenerate`` has it, from tiles that are whole weights and still in cache."""
+def _gather_neuron(tiles, j, out):
+    """Neuron j of tiles that are whole weights."""
     bits = out.view(np.uint32)
     for step in range(len(tiles)):
         for pair in range(TILE):
@@ -167,7 +167,7 @@ def _gather(seed, stream, neuron, tiles, j, out):
             bits[DEPTH * step + 2 * pair + 1] = both & np.uint32(0xFFFF0000)
 
 
-gather = compiled(_gather)
+gather_neuron = compiled(_gather_neuron)
 
 
 def make_pattern(weight_parts, checked=True):
@@ -177,60 +177,36 @@ def make_pattern(weight_parts, checked=True):
     are one part, or those of float32 in two.  Of ``bits``, the rows are written up to a multiple of 16.
     """
     verify, to_bfloat16, fetched_bytes = int(checked), int(weight_parts == 1), 64 * FETCHED * weight_parts
-    settle_tile = make_settle_tile(gather if weight_parts == 1 else make_regenerate(LANES, rounded=False))
-
-    def make_panel(weights, dim, seed, stream, first, scratch, p):
-        """The weights of neurons first .. first + 31 as panel p of the group."""
-        panel, squares, steps = scratch.panel.ctypes.data, scratch.squares.ctypes.data, scratch.tiles.shape[1]
-        if len(weights):
-            pack_given_panel(weights, first, scratch.panel)
-        else:
-            for j in range(NEURONS):
-                scratch.panel_ids[j] = np.uint64(first + j)
-            ids = scratch.panel_ids.ctypes.data
-            random_panel(LANES, 2, 1, to_bfloat16, seed, stream, ids, -(-dim // 4), panel)
-            scratch.panel[dim:] = np.float32(0.0)  # the rest of the last four features
-        scratch.squares.fill(np.float32(0.0))
-        tiles = scratch.tiles[p].ctypes.data
-        for start in range(0, steps, BLOCK_STEPS):
-            here, out = min(BLOCK_STEPS, steps - start), tiles + start * weight_parts * PART_BYTES
-            split_block(weight_parts, verify, panel + start * PANEL_STEP_BYTES, here, out, squares)
-        if verify:
-            add_norms(squares)
-            finish_panel_factors(LANES, squares, scratch.panel_factors[p].ctypes.data)
-
-    make_panel = compiled(make_panel)
-
-    def sum_blocks(halves, x, w, steps, sums, coming):
-        """Sums over all steps; ``halves`` is 1 or 2, and behind the sums is room for those of a block."""
-        for start in range(0, steps, BLOCK_STEPS):
-            here, out = min(BLOCK_STEPS, steps - start), sums + (SUMS_BYTES if start else 0)
-            x_at, w_at = x + start * X_STEP_BYTES, w + start * weight_parts * PART_BYTES
-            fetched = coming + start * fetched_bytes
-            if halves == 2:
-                sum_tiles(2, weight_parts, x_at, w_at, here, out, fetched)
-            else:
-                sum_tiles(1, weight_parts, x_at, w_at, here, out, fetched)
-            if start:
-                add_sums(out, sums)
-
-    sum_blocks = compiled(sum_blocks)
+    w_step_bytes = weight_parts * PART_BYTES
 
     def pattern(inputs, weights, seed, stream, first, count, scratch, bits, configuration):
-        packed, group = inputs.packed, len(scratch.tiles)
+        packed, tiles, neuron = inputs.packed, scratch.tiles, scratch.neuron
         blocks, steps, dim = packed.shape[0], packed.shape[1], inputs.rows.shape[1]
-        tiles, tile_bytes = scratch.tiles.ctypes.data, scratch.tiles.strides[0]
-        panel_factors, factor_bytes = scratch.panel_factors.ctypes.data, scratch.panel_factors.strides[0]
-        sums = scratch.sums.ctypes.data
-        suspects = scratch.suspects.ctypes.data
+        panel, squares = scratch.panel.ctypes.data, scratch.squares.ctypes.data
+        sums, suspects = scratch.sums.ctypes.data, scratch.suspects.ctypes.data
         block_bits, row_bytes = scratch.bits.ctypes.data, scratch.bits.strides[0]
         words = bits.view(np.uint32)
         settled = 0
         configure_tiles(configuration.ctypes.data)
-        for group_first in range(0, count, group * NEURONS):
-            in_group = min(group, -(-(count - group_first) // NEURONS))
+        for group_first in range(0, count, len(tiles) * NEURONS):
+            in_group = min(len(tiles), -(-(count - group_first) // NEURONS))
             for p in range(in_group):
-                make_panel(weights, dim, seed, stream, first + group_first + p * NEURONS, scratch, p)
+                panel_first = first + group_first + p * NEURONS
+                if len(weights):
+                    pack_given_panel(weights, panel_first, scratch.panel)
+                else:
+                    for j in range(NEURONS):
+                        scratch.panel_ids[j] = np.uint64(panel_first + j)
+                    ids = scratch.panel_ids.ctypes.data
+                    random_panel(LANES, 2, 1, to_bfloat16, seed, stream, ids, -(-dim // 4), panel)
+                    scratch.panel[dim:] = np.float32(0.0)  # the rest of the last four features
+                scratch.squares.fill(np.float32(0.0))
+                for start in range(0, steps, BLOCK_STEPS):
+                    here, w = min(BLOCK_STEPS, steps - start), tiles[p, start:].ctypes.data
+                    split_block(weight_parts, verify, panel + start * PANEL_STEP_BYTES, here, w, squares)
+                if verify:
+                    add_norms(squares)
+                    finish_panel_factors(LANES, squares, scratch.panel_factors[p].ctypes.data)
             for block in range(blocks):
                 row = block * ROWS
                 halves = 2 if len(inputs.rows) - row > TILE else 1
@@ -238,10 +214,24 @@ def make_pattern(weight_parts, checked=True):
                 row_factors = inputs.factors.ctypes.data + 4 * row
                 block_factor = inputs.block_factors.ctypes.data + 4 * block
                 for p in range(in_group):
-                    out, factors = block_bits + p * (NEURONS // 8), panel_factors + p * factor_bytes
+                    w = tiles.ctypes.data + p * tiles.strides[0]
+                    out = block_bits + p * (NEURONS // 8)
+                    factors = scratch.panel_factors.ctypes.data + p * scratch.panel_factors.strides[0]
                     fetched = p * fetched_bytes  # of each step of the next block
                     coming = x + packed.strides[0] + steps * fetched if fetched < X_STEP_BYTES else x
-                    sum_blocks(halves, x, tiles + p * tile_bytes, steps, sums, coming)
+                    for start in range(0, steps, BLOCK_STEPS):
+                        here, block_sums = (
+                            min(BLOCK_STEPS, steps - start),
+                            sums + (SUMS_BYTES if start else 0),
+                        )
+                        x_at, w_at = x + start * X_STEP_BYTES, w + start * w_step_bytes
+                        ahead = coming + start * fetched_bytes
+                        if halves == 2:
+                            sum_tiles(2, weight_parts, x_at, w_at, here, block_sums, ahead)
+                        else:
+                            sum_tiles(1, weight_parts, x_at, w_at, here, block_sums, ahead)
+                        if start:
+                            add_sums(block_sums, sums)
                     if halves == 2:
                         undecided = decide_tiles(
                             2, verify, sums, out, row_bytes, row_factors, block_factor, factors, suspects
@@ -250,12 +240,23 @@ def make_pattern(weight_parts, checked=True):
                         undecided = decide_tiles(
                             1, verify, sums, out, row_bytes, row_factors, block_factor, factors, suspects
                         )
-                    if undecided != 0:
-                        settled += settle_tile(
-                            inputs.rows[row:], weights, seed, stream, first + group_first + p * NEURONS,
-                            scratch.tiles[p], scratch.suspects[: halves * TILE], scratch.neuron,
-                            scratch.bits.view(np.uint8), p * NEURONS,
-                        )  # fmt: skip
+                    if undecided == 0:
+                        continue
+                    masks = scratch.suspects[: halves * TILE]
+                    neurons = undecided_neurons(masks)
+                    for j in range(NEURONS):
+                        if neurons >> np.uint32(j) & np.uint32(1):
+                            index = first + group_first + p * NEURONS + j
+                            if len(weights):
+                                given_neuron(weights, index, neuron)
+                            elif weight_parts == 1:
+                                gather_neuron(tiles[p], j, neuron)
+                            else:  # once more: sooner than to keep them whole
+                                groups = len(neuron) // (4 * LANES)
+                                random_neuron(LANES, 0, seed, stream, index, groups, neuron.ctypes.data)
+                            settled += settle_neuron(
+                                inputs.rows[row:], neuron, j, masks, scratch.bits.view(np.uint8), p * NEURONS
+                            )
                 for r in range(halves * TILE):
                     for p in range(in_group):
                         words[row + r, group_first // NEURONS + p] = scratch.bits[r, p]

@@ -54,6 +54,11 @@ def aligned(shape, dtype, fill=None):
     return out
 
 
+def nbytes(shape, dtype, fill=None):
+    """Bytes of what :func:`aligned` makes, which is not made."""
+    return int(np.prod(shape)) * np.dtype(dtype).itemsize
+
+
 def round_up(count, multiple):
     return -(-count // multiple) * multiple
 
@@ -106,15 +111,15 @@ def pattern_inputs(rows, path):
     return PatternInputs(rows, packed, factors, factors.reshape(blocks, -1).max(axis=1))
 
 
-def pattern_scratch(dim, path):
+def pattern_scratch(dim, path, make=aligned):
     depth, width = round_up(dim, 4), 2 * path.lanes
     group = int(np.clip(CACHE_BYTES // (4 * depth * width), 1, 128))
     return PatternScratch(
-        panels=aligned((group, depth, width), np.float32),
-        panel_factors=aligned((group, 3 * path.lanes), np.float32),
-        squares=aligned((3, width), np.float32),
-        partial=aligned((path.forward_rows, width), np.float32),
-        suspects=np.empty(path.forward_rows, np.uint32),
-        panel_ids=np.empty(width, np.uint64),
-        neuron=np.empty(neuron_length(dim, path.lanes), np.float32),
+        panels=make((group, depth, width), np.float32),
+        panel_factors=make((group, 3 * path.lanes), np.float32),
+        squares=make((3, width), np.float32),
+        partial=make((path.forward_rows, width), np.float32),
+        suspects=make(path.forward_rows, np.uint32),
+        panel_ids=make(width, np.uint64),
+        neuron=make(neuron_length(dim, path.lanes), np.float32),
     )

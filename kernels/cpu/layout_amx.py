@@ -138,17 +138,17 @@ def _pack(rows, weight_parts, packed):
     return bound
 
 
-def tile_scratch(dim, weight_parts):
+def tile_scratch(dim, weight_parts, make=aligned):
     steps = steps_of(dim)
     group = int(np.clip(CACHE_BYTES // (2 * DEPTH * NEURONS * steps * weight_parts), 1, 64))
     return TileScratch(
-        panel=aligned((steps * DEPTH, NEURONS), np.float32, fill=0),
-        tiles=aligned((group, steps, weight_parts, 2, TILE, TILE), np.uint32),
-        panel_factors=aligned((group, 3 * TILE), np.float32),
-        squares=aligned((2, NEURONS), np.float32),
-        sums=aligned((2, 2, 2, TILE, TILE), np.float32),
-        bits=aligned((ROWS, group + 1), np.uint32),
-        suspects=np.empty(ROWS, np.uint32),
-        panel_ids=np.empty(NEURONS, np.uint64),
-        neuron=np.empty(neuron_length(dim, TILE), np.float32),
+        panel=make((steps * DEPTH, NEURONS), np.float32, fill=0),
+        tiles=make((group, steps, weight_parts, 2, TILE, TILE), np.uint32),
+        panel_factors=make((group, 3 * TILE), np.float32),
+        squares=make((2, NEURONS), np.float32),
+        sums=make((2, 2, 2, TILE, TILE), np.float32),
+        bits=make((ROWS, group + 1), np.uint32),
+        suspects=make(ROWS, np.uint32),
+        panel_ids=make(NEURONS, np.uint64),
+        neuron=make(neuron_length(dim, TILE), np.float32),
     )

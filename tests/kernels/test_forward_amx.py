@@ -61,7 +61,7 @@ def test_the_processor_keeps_to_the_specification(kind, cancelling, weight_parts
     @njit
     def sum_in_tiles(x, w, sums, configuration):
         amx.configure_tiles(configuration.ctypes.data)
-        sum_tiles(1, weight_parts, x.ctypes.data, w.ctypes.data, 1, sums.ctypes.data)
+        sum_tiles(1, weight_parts, x.ctypes.data, w.ctypes.data, 1, sums.ctypes.data, x.ctypes.data)
         amx.release_tiles()
 
     rng = np.random.default_rng(len(kind))

@@ -5,6 +5,7 @@ import pytest
 
 from fastntk.kernels import load
 from fastntk.kernels.cpu import paths
+from fastntk.kernels.cpu.compiling import compiled
 
 
 def test_the_fastest_available_path_is_the_default(monkeypatch):
@@ -57,3 +58,13 @@ def test_row_padding_fits_all_tiles():
         tiles = kernels.path.forward_rows, *kernels._counting.tile(kernels.path)
         assert all(kernels.bits_shape(1, 1)[0] % tile == 0 for tile in tiles)
         assert kernels.empty((3, 5), np.float32).ctypes.data % 64 == 0
+
+
+def test_what_the_disk_cache_would_never_find_again_is_refused():
+    inner = compiled(lambda: 1)
+
+    def outer():
+        return inner()
+
+    with pytest.raises(TypeError, match="closes over.*only numbers"):
+        compiled(outer)

@@ -49,6 +49,33 @@ def test_golden_normals(kernels, place):
     assert tuple(int(word) for word in bits) == GOLDEN_NORMALS[place]
 
 
+def one_neuron(lanes, rounded, seed, word, neuron, groups):
+    """What random_neuron writes."""
+    from numba import njit
+
+    from fastntk.kernels.cpu.philox import random_neuron
+
+    to_bfloat16 = int(rounded)
+
+    @njit
+    def write(seed, word, neuron, groups, out):
+        random_neuron(lanes, to_bfloat16, seed, word, neuron, groups, out.ctypes.data)
+
+    out = np.empty(4 * lanes * groups, np.float32)
+    write(np.uint64(seed), word, neuron, groups, out)
+    return out
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+@pytest.mark.parametrize("neuron", [0, 2**31 - 2, 2**40 + 3])
+def test_a_neuron_by_itself(kernels, neuron, rounded):
+    word = reference.stream_word(reference.WEIGHT_STREAM, 0)
+    out = one_neuron(kernels.path.lanes, rounded, 2**64 - 1, word, neuron, 3)
+    expected = reference.normals(2**64 - 1, np.array([neuron]), len(out), 0)[0]
+    expected = reference.round_to_bfloat16(expected) if rounded else expected
+    np.testing.assert_array_equal(out, expected)
+
+
 def test_golden_output_signs():
     signs = reference.output_signs(0, np.arange(12))
     assert signs.tolist() == [-1, 1, -1, -1, -1, 1, -1, 1, 1, 1, 1, 1]
