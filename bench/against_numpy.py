@@ -37,12 +37,18 @@ def _against_numpy(n, d, width, layers, peer, at_least, limit, quick, dtype="flo
 
 
 def hidden_small_inputs(quick=False):
-    limit = "forward pass (fp32 multiply-adds) and coactivation counts (population counts), about half each"
+    limit = (
+        "forward pass (three products of bfloat16 for one of float32) and counts (products of bytes)"
+        if load().forwards_with_amx
+        else "forward pass (fp32 multiply-adds) and counts (population counts), about half each"
+    )
     return _against_numpy(1797, 64, 1_000_000, "hidden", numpy_hidden, 12, limit, quick)
 
 
 def hidden_large_inputs(quick=False):
     limit = "forward pass: fp32 multiply-adds, near the machine's peak on both sides"
+    if load().forwards_with_amx:
+        limit = "forward pass: three products of bfloat16 for one of float32, at about half their peak"
     return _against_numpy(1000, 784, 200_000, "hidden", numpy_hidden, 3.7, limit, quick)
 
 

@@ -6,10 +6,8 @@ from .fixed_point import mirrored
 from .products import inner_products
 from .workers import run_workers
 
-BLOCK_ROWS, BLOCK_COLUMNS = (
-    128,
-    2048,
-)  # temporaries of a few MB, rows that a disk likes, enough for all threads
+# Temporaries of a few MB, rows that a disk likes, and more blocks than threads for all but tiny matrices.
+BLOCK_ROWS, BLOCK_COLUMNS = 128, 2048
 
 
 class ArraySum:

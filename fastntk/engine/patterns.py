@@ -9,7 +9,9 @@ import shutil
 import tempfile
 import threading
 
-FORWARD_RATE = 1e11  # multiply-adds a second of a thread: the forward pass (AVX2; twice that with AVX-512)
+FORWARD_RATE = (
+    1e11  # multiply-adds a second of a thread: the forward pass (AVX2; up to four times that with AMX)
+)
 DISK_RATE = 1e9  # bytes a second that a disk or its cache takes and gives
 
 

@@ -38,8 +38,10 @@ class ForwardByRows(NamedTuple):
         return self.few.scratch_bytes(dim) + self.many.scratch_bytes(dim)
 
     def pattern(self, inputs, weights, seed, stream_word, first, count, scratch, bits):
-        number = int(isinstance(inputs, layout_amx.TileInputs))
-        return self[number].pattern(inputs, weights, seed, stream_word, first, count, scratch[number], bits)
+        for_few, for_many = scratch
+        if isinstance(inputs, layout_amx.TileInputs):
+            return self.many.pattern(inputs, weights, seed, stream_word, first, count, for_many, bits)
+        return self.few.pattern(inputs, weights, seed, stream_word, first, count, for_few, bits)
 
 
 class CpuKernels:

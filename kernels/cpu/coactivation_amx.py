@@ -43,7 +43,7 @@ ONE_EACH = 0x01010101  # the low bit of every byte
 
 
 class CountScratch(NamedTuple):
-    """Working memory of one call; ``steps`` below are those of a section and DEPTH that are read ahead."""
+    """Working memory; ``steps`` below are those of a section and DEPTH that are read ahead."""
 
     left: np.ndarray  # (DEPTH, PAIR_BYTES) uint8 tiles
     ring: np.ndarray  # (RING, PAIR_BYTES) uint8 tiles
@@ -247,7 +247,7 @@ def make_coactivation(path):
 
     Rows of p and q, and the entries of counts, are multiples of TILE.  A few rows are counted as there.
     """
-    count_few = coactivation_of_few(path._replace(count_columns=4))
+    count_few = coactivation_of_few(path._replace(count_columns=4))  # which divides TILE
 
     def coactivation(p, q, count, upper, counts):
         if min(len(p), len(q)) < FEWEST_ROWS:

@@ -21,8 +21,8 @@ def compiled(function, reassociate=False):
 
     With ``reassociate`` the float sums of this function may be added in any order.
 
-    What the function closes over has to be numbers: the cache goes by their pickles, and those of compiled
-    functions differ from process to process.
+    What the function closes over has to be Python numbers: the cache goes by their pickles, and those of
+    compiled functions differ from process to process.
 
     Numba renews a cached function when its own file changes.  Kernels use helpers of other files, so the
     name that the cache goes by carries a hash of them all.
@@ -30,8 +30,11 @@ def compiled(function, reassociate=False):
     from numba import njit
 
     closed_over = inspect.getclosurevars(function).nonlocals
-    if not all(isinstance(value, int | float) for value in closed_over.values()):
-        raise TypeError(f"{function.__qualname__} closes over {closed_over}; only numbers can be cached.")
+    wrong = sorted(name for name, value in closed_over.items() if not isinstance(value, int | float))
+    if wrong:
+        raise TypeError(
+            f"{function.__qualname__} closes over {', '.join(wrong)}; only numbers can be cached."
+        )
     function.__qualname__ += "." + _source_digest()
     options = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc"} if reassociate else False}
     try:

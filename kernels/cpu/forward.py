@@ -246,8 +246,8 @@ def make_pattern(path, checked=True, rounded=False):
                             if len(weights):
                                 given_neuron(weights, index, scratch.neuron)
                             else:  # once more: sooner than to gather them
-                                out, groups = scratch.neuron.ctypes.data, len(scratch.neuron) // (4 * lanes)
-                                random_neuron(lanes, to_bfloat16, seed, stream, index, groups, out)
+                                groups, whole = len(scratch.neuron) // (4 * lanes), scratch.neuron.ctypes.data
+                                random_neuron(lanes, to_bfloat16, seed, stream, index, groups, whole)
                             settled += settle_neuron(
                                 inputs.rows[row:], scratch.neuron, j, scratch.suspects, bits[row:], bit
                             )

@@ -217,13 +217,14 @@ def make_pattern(weight_parts, checked=True):
                     w = tiles.ctypes.data + p * tiles.strides[0]
                     out = block_bits + p * (NEURONS // 8)
                     factors = scratch.panel_factors.ctypes.data + p * scratch.panel_factors.strides[0]
-                    fetched = p * fetched_bytes  # of each step of the next block
-                    coming = x + packed.strides[0] + steps * fetched if fetched < X_STEP_BYTES else x
+                    before = (
+                        p * fetched_bytes
+                    )  # that the panels so far have fetched of a step of the next block
+                    coming = x + packed.strides[0] + steps * before if before < X_STEP_BYTES else x  # or all
+                    # A kernel is compiled for the literal 2 or 1 that it is called with.
                     for start in range(0, steps, BLOCK_STEPS):
-                        here, block_sums = (
-                            min(BLOCK_STEPS, steps - start),
-                            sums + (SUMS_BYTES if start else 0),
-                        )
+                        here = min(BLOCK_STEPS, steps - start)
+                        block_sums = sums + (SUMS_BYTES if start else 0)
                         x_at, w_at = x + start * X_STEP_BYTES, w + start * w_step_bytes
                         ahead = coming + start * fetched_bytes
                         if halves == 2:

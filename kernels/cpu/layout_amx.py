@@ -48,7 +48,7 @@ class TileInputs(NamedTuple):
 
     a = WHOLE_SHARE, and S_w the same: the last three terms are those of what is not multiplied, from the
     last to the first in S_w.  (Where weights are one part, only the last of them is in S_x.)  |x1|,
-    |x1 + x2|, |w1|, and |w2| over |w - w1| are at most 1 + 2^-8, so a factor 1 + 2^-6 covers the parts.
+    |x1 + x2|, |w1|, and |w2| over |w - w1| are at most 1 + 2^-8, so a factor 1 + 2^-5 covers the parts.
     Rows are scaled to a largest entry in [1, 2), so that the slack of the float32 bound covers what is
     below 2^-126 and counts as 0.
     """
@@ -97,7 +97,7 @@ def relative_bound(dim, products):
     """The factor u / (1 - K u) of the bound, with its slack."""
     steps = steps_of(dim)
     roundings = CHAIN + 1 + products * min(steps, BLOCK_STEPS) + -(-steps // BLOCK_STEPS)
-    parts = 1 + 2.0**-6
+    parts = 1 + 2.0**-5
     return UNIT_ROUNDOFF / (1 - roundings * UNIT_ROUNDOFF) * parts * (1 + (dim + 64) * 2.0**-22)
 
 
@@ -142,7 +142,7 @@ def tile_scratch(dim, weight_parts, make=aligned):
     steps = steps_of(dim)
     group = int(np.clip(CACHE_BYTES // (2 * DEPTH * NEURONS * steps * weight_parts), 1, 64))
     return TileScratch(
-        panel=make((steps * DEPTH, NEURONS), np.float32, fill=0),
+        panel=make((steps * DEPTH, NEURONS), np.float32),
         tiles=make((group, steps, weight_parts, 2, TILE, TILE), np.uint32),
         panel_factors=make((group, 3 * TILE), np.float32),
         squares=make((2, NEURONS), np.float32),

@@ -75,7 +75,7 @@ def counts_with_amx(path):
 
 
 def forwards_with_amx(path):
-    """Whether a path computes the pattern of bfloat16 weights with AMX."""
+    """Whether a path computes patterns with AMX, in products of bfloat16."""
     return _has_tiles(path, "amx-bf16")
 
 

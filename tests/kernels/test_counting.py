@@ -51,9 +51,10 @@ def test_counts_equal_the_reference(n, p, m, density):
         np.testing.assert_array_equal(np.triu(coactivation(kernels, P, P, upper=True)), own)
 
 
-def test_many_rows(kernels):
-    """More rows than a block of columns holds."""
-    P = np.random.default_rng(0).random((1000, 600)) < 0.5
+@pytest.mark.parametrize("n", [1000, 1041, 1300, 2100])
+def test_many_rows(kernels, n):
+    """More rows than a block of columns holds, ragged ones too."""
+    P = np.random.default_rng(0).random((n, 600)) < 0.5
     expected = P.astype(np.float32) @ P.astype(np.float32).T  # integers below 2^24: exact
     np.testing.assert_array_equal(coactivation(kernels, P, P, upper=False), expected)
     np.testing.assert_array_equal(np.triu(coactivation(kernels, P, P, upper=True)), np.triu(expected))
@@ -84,6 +85,14 @@ def test_counts_of_more_rows(n, p, m, density):
     for kernels in WAYS.values():
         np.testing.assert_array_equal(coactivation(kernels, P, Q, upper=False), expected)
         np.testing.assert_array_equal(np.triu(coactivation(kernels, P, P, upper=True)), symmetric)
+
+
+def test_many_rows_and_neurons(kernels):
+    """More than are summed at a time, on both sides."""
+    P = np.random.default_rng(0).random((340, 33_000)) < 0.5
+    expected = P.astype(np.float32) @ P.astype(np.float32).T
+    np.testing.assert_array_equal(coactivation(kernels, P, P, upper=False), expected)
+    np.testing.assert_array_equal(np.triu(coactivation(kernels, P, P, upper=True)), np.triu(expected))
 
 
 def test_more_neurons_than_two_bytes_count(kernels):
