@@ -87,7 +87,7 @@ def _certification(n, d, chunks, quick):
         value=100 * (speedup(seconds, "unchecked", "exact") - 1),
         unit="% slower",
         at_most=5,
-        limit="norms and rows of the weights, a smallest magnitude a tile, float64 for the undecided",
+        limit="norms of the weights, a smallest magnitude a tile, float64 for the undecided",
         seconds=seconds,
     )
 

@@ -10,7 +10,8 @@ PREAMBLE = """
 import numpy as np
 import fastntk as fn
 
-X = np.random.default_rng(0).standard_normal((330, 5)).astype(np.float32)
+X = np.random.default_rng(0).standard_normal((9, 5)).astype(np.float32)
+MANY = np.random.default_rng(0).standard_normal((330, 5)).astype(np.float32)  # some kernels are for many rows
 NETWORK = fn.Network(width=20_000, dim=5, seed=1)
 MASK = fn.GaussianMask(0.2)
 
@@ -18,7 +19,8 @@ def digest(threads=2):
     K = fn.ntk(X, network=NETWORK, mask=MASK, layers="both", threads=threads)
     f = fn.outputs(X, network=NETWORK, mask=MASK, threads=threads)
     bits = fn.activation_pattern(X, network=NETWORK, mask=MASK, threads=threads).packed
-    return hash((K.tobytes(), f.tobytes(), bits.tobytes()))
+    M = fn.ntk(MANY, network=NETWORK, threads=threads)
+    return hash((K.tobytes(), f.tobytes(), bits.tobytes(), M.tobytes()))
 """
 
 
