@@ -18,6 +18,9 @@ from .operations import inputs
 
 
 def _forward_against_peak(n, d, chunks, at_least, limit, quick):
+    if load().forwards_with_amx:
+        at_least = 150
+        limit = "three products of bfloat16 by AMX for one of float32; then generating the weights"
     if quick:
         n, chunks = 40, 1
     peak_calls, peak_operations = peaks.multiply_add_calls(CORES, 10_000 if quick else 100_000_000)
@@ -43,21 +46,14 @@ def _forward_against_peak(n, d, chunks, at_least, limit, quick):
     )
 
 
-BY_TILES = "three products of bfloat16 by AMX for one of float32; then generating the weights"
-
-
 def forward_small_inputs(quick=False):
     limit = "generating the weights, and one store of bits and one bound check for only 64 features"
-    with_amx = load().forwards_with_amx
-    return _forward_against_peak(1797, 64, 8, 150 if with_amx else 70, BY_TILES if with_amx else limit, quick)
+    return _forward_against_peak(1797, 64, 8, 70, limit, quick)
 
 
 def forward_large_inputs(quick=False):
     limit = "fp32 multiply-adds; the rest is generating the weights"
-    with_amx = load().forwards_with_amx
-    return _forward_against_peak(
-        1000, 784, 2, 150 if with_amx else 80, BY_TILES if with_amx else limit, quick
-    )
+    return _forward_against_peak(1000, 784, 2, 80, limit, quick)
 
 
 def _certification(n, d, chunks, quick):

@@ -99,9 +99,8 @@ def tile_calls(cores, steps, bfloat16=False):
     from .tile_peak import make_tile_peak, products_of_a_step
 
     kernel = make_tile_peak(bfloat16)
-    return [partial(kernel, steps, CONFIGURATION) for _ in range(cores)], cores * steps * products_of_a_step(
-        bfloat16
-    )
+    calls = [partial(kernel, steps, CONFIGURATION) for _ in range(cores)]
+    return calls, cores * steps * products_of_a_step(bfloat16)
 
 
 def triad_calls(cores):

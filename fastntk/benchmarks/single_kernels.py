@@ -15,14 +15,13 @@ SEED = 0
 def forward_calls(forward, X, chunks, cores):
     """Patterns of ``chunks`` chunks of neurons a thread: generated, multiplied, packed."""
     kernels, dim, packed = load(), X.shape[1], forward.inputs(X)
+    word = stream_word(WEIGHT_STREAM, 0)
     given = np.empty((0, dim), np.float32)  # no given weights: the virtual ones
 
     def run(first, scratch, bits):
         for chunk in range(chunks):
             start = first + chunk * CHUNK
-            forward.pattern(
-                packed, given, SEED, stream_word(WEIGHT_STREAM, 0), start, CHUNK, scratch, bits
-            )  # fmt: skip
+            forward.pattern(packed, given, SEED, word, start, CHUNK, scratch, bits)
 
     return [
         partial(

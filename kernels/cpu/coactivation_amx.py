@@ -99,16 +99,16 @@ def _expand_columns(emit, tile, half, bits, out):
         emit.store((words >> shift) & ONE_EACH, out, TILE_BYTES * tile + 64 * (8 * half + shift), align=64)
 
 
-QUARTERS = [(0, 0), (0, 1), (1, 0), (1, 1)]  # (tile, half) of what a step expands
+# (tile, half) of what a step expands: of columns one behind each product, of rows once both tiles are read
+QUARTERS = [(0, 0), (0, 1), (1, 0), (1, 1)]
+ROW_QUARTERS = [[], QUARTERS[:2], QUARTERS[2:3], QUARTERS[3:]]
 
 
 @vector_kernel
 def expand_first(emit, rows, columns, left, ring):
     """The left tiles of DEPTH steps, and the right ones that the first products need."""
-    for steps, expand, bits, out in (
-        (DEPTH, _expand_rows, rows, left),
-        (AHEAD, _expand_columns, columns, ring),
-    ):
+    first = (DEPTH, _expand_rows, rows, left), (AHEAD, _expand_columns, columns, ring)
+    for steps, expand, bits, out in first:
         for step in range(steps):
             at = emit.integer(bits) + step * STEP_BYTES, emit.integer(out) + step * PAIR_BYTES
             for quarter in QUARTERS:
@@ -140,10 +140,8 @@ def count_pair(emit, last, left, ring, columns, next_columns, next_rows, counts,
                 load_tile(emit, 7, right_at + TILE_BYTES, 64)
             add_byte_products(emit, 2 * i + j, 4 + i, 6 + j)
             _expand_columns(emit, *QUARTERS[quarter], source_at, ring_at)
-            if last and quarter:  # both left tiles have been read
-                rows_at = emit.integer(next_rows) + step * STEP_BYTES
-                for tile, half in QUARTERS[:2] if quarter == 1 else QUARTERS[quarter : quarter + 1]:
-                    _expand_rows(emit, tile, half, rows_at, left_at)
+            for tile, half in ROW_QUARTERS[quarter] if last else []:
+                _expand_rows(emit, tile, half, emit.integer(next_rows) + step * STEP_BYTES, left_at)
             for line in range(quarter * LINES_PER_STEP // 4, (quarter + 1) * LINES_PER_STEP // 4):
                 emit.prefetch(emit.integer(next_counts) + (step * LINES_PER_STEP + line) * 64)
     for number in range(4):
@@ -173,9 +171,9 @@ def scratch_bytes(rows, columns):
 def _transpose_block(bits, start, stop, at, steps, words):
     """Bits of the samples start..stop - 1, from byte ``at`` of a row on, as rows or columns of scratch."""
     row_bytes, tiles = bits.shape[1], (stop - start) // TILE
-    for tile in range(tiles):
-        source = bits.ctypes.data + (start + tile * TILE) * row_bytes + at
-        transpose_bits(source, row_bytes, steps // 8, words[tile // 2, 0, tile % 2].ctypes.data)
+    for number in range(tiles):
+        source = bits.ctypes.data + (start + number * TILE) * row_bytes + at
+        transpose_bits(source, row_bytes, steps // 8, words[number // 2, 0, number % 2].ctypes.data)
     if tiles % 2:
         words[tiles // 2, :, 1] = 0
 
@@ -186,11 +184,8 @@ transpose_block = compiled(_transpose_block)
 def _count_block(scratch, row_pairs, column_pairs, steps, diagonal):
     """Add so many steps to the counts of a block; of row pair i from column pair ``diagonal`` + i on."""
     left, ring = scratch.left.ctypes.data, scratch.ring.ctypes.data
-    rows, columns, counts = (
-        scratch.rows.ctypes.data,
-        scratch.columns.ctypes.data,
-        scratch.counts.ctypes.data,
-    )
+    rows, columns = scratch.rows.ctypes.data, scratch.columns.ctypes.data
+    counts = scratch.counts.ctypes.data
     pair_bytes, row_of_counts = scratch.rows.strides[0], scratch.counts.strides[0]
     expand_first(rows, columns + max(diagonal, 0) * pair_bytes, left, ring)
     for turn in range(steps // DEPTH * row_pairs):

@@ -57,10 +57,8 @@ def decide(
     smallest = []  # four magnitudes in turn, so that no instruction waits for the one before
     for row in range(rows):
         sums = [sum_of(row, z) for z in range(2)]
-        positive, at = (
-            [total.above(0.0) for total in sums],
-            emit.integer(bits) + emit.integer(row_bytes) * row,
-        )
+        positive = [total.above(0.0) for total in sums]
+        at = emit.integer(bits) + emit.integer(row_bytes) * row
         if lanes % 8:
             emit.store(joined(positive), at)
         else:  # each by itself, which takes a store and nothing else

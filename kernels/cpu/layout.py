@@ -77,12 +77,19 @@ def scaled_by_power_of_two(rows):
 
 def prefix_square_sum(rows):
     """S of :class:`PatternInputs`, (n,) float64."""
-    squares = rows.astype(np.float64) ** 2
-    total, before = np.zeros(len(rows)), np.zeros(len(rows))
-    for start in range(0, rows.shape[1], DEPTH_BLOCK):
-        prefixes = np.cumsum(squares[:, start : start + DEPTH_BLOCK], axis=1)
+    return sum_of_prefixes(np.square(rows, dtype=np.float64), DEPTH_BLOCK)
+
+
+def sum_of_prefixes(squares, block, additions=1):
+    """additions sum_k |x_<=k|^2 + sum_blocks |x_<=block|^2 of squares (n, K) float64, (n,).
+
+    The prefixes of the first sum begin with a block of so many k, those of the second with the first one.
+    """
+    total, before = np.zeros(len(squares)), np.zeros(len(squares))
+    for start in range(0, squares.shape[1], block):
+        prefixes = np.cumsum(squares[:, start : start + block], axis=1)
         before += prefixes[:, -1]
-        total += prefixes.sum(axis=1) + before
+        total += additions * prefixes.sum(axis=1) + before
     return total
 
 

@@ -6,17 +6,14 @@ import numpy as np
 
 from ..reference import round_to_bfloat16
 from .amx import TILE
-from .layout import UNIT_ROUNDOFF, aligned, neuron_length, scaled_by_power_of_two
+from .layout import UNIT_ROUNDOFF, aligned, neuron_length, scaled_by_power_of_two, sum_of_prefixes
 
 ROWS = 2 * TILE  # samples of a block
 NEURONS = 2 * TILE  # neurons of a panel
 DEPTH = 32  # features of a tile product
 PARTS = 2  # bfloat16 numbers that an input is the sum of, but for a rest
-MULTIPLIED = (
-    (0, 1),
-    (0, 0),
-    (1, 0),
-)  # (part of the weights, part of the inputs); two where the former is one
+# (part of the weights, part of the inputs): the first two where weights are one part
+MULTIPLIED = (0, 1), (0, 0), (1, 0)
 BLOCK_STEPS = 32  # steps in depth that add up in one register before the sums are added
 BLOCKS_AT_ONCE = 8  # of inputs, while they are packed: what is in between stays in the cache
 FEWEST_ROWS = 80  # below, splitting the weights into parts costs more than is won
@@ -83,16 +80,6 @@ def products_of(weight_parts):
     return 1 + weight_parts
 
 
-def prefix_square_sum(squares, products):
-    """products sum_t |x_<=t|^2 + sum_blocks |x_<=block|^2 of the squares (n, steps) of each step."""
-    total, before = np.zeros(len(squares)), np.zeros(len(squares))
-    for start in range(0, squares.shape[1], BLOCK_STEPS):
-        prefixes = np.cumsum(squares[:, start : start + BLOCK_STEPS], axis=1)
-        before += prefixes[:, -1]
-        total += products * prefixes.sum(axis=1) + before
-    return total
-
-
 def relative_bound(dim, products):
     """The factor u / (1 - K u) of the bound, with its slack."""
     steps = steps_of(dim)
@@ -130,7 +117,7 @@ def _pack(rows, weight_parts, packed):
         packed[:, :, part] = halves.reshape(blocks, 2, TILE, steps, DEPTH).transpose(0, 3, 1, 2, 4)
     products = products_of(weight_parts)
     whole, beyond, lost = norms
-    total = CHAIN * whole + prefix_square_sum(squares, products) + LOST_SHARE * lost
+    total = CHAIN * whole + sum_of_prefixes(squares, BLOCK_STEPS, products) + LOST_SHARE * lost
     if weight_parts == 2:
         total += WHOLE_SHARE * whole + BEYOND_SHARE * beyond
     bound = relative_bound(dim, products) * np.sqrt(total)

@@ -61,6 +61,17 @@ def _box_muller(emit, x0, x1):
     return radius * swap.choose(sine, cosine), radius * swap.choose(cosine, sine)
 
 
+def _words(even, odd):
+    """Four vectors of words, of Philox on the even and on the odd lanes."""
+    lanes = 2 * even[0].type.count
+    return [((e & LOW_WORD) | (o << 32)).bitcast(i32(lanes)) for e, o in zip(even, odd, strict=True)]
+
+
+def _normals(emit, x):
+    """Four vectors of standard normals, of four vectors of words."""
+    return [*_box_muller(emit, x[0], x[1]), *_box_muller(emit, x[2], x[3])]
+
+
 def _random_quads(emit, lanes, vectors, as_normals, seed, stream_word, ids, quads, store):
     """store(quad, v, four vectors of random values) for every quad of features and vector of ids."""
     half = lanes // 2  # Philox multiplies 32-bit words in 64-bit lanes: even and odd ids apart
@@ -82,10 +93,8 @@ def _random_quads(emit, lanes, vectors, as_normals, seed, stream_word, ids, quad
             even, odd = (
                 _philox((low, high, block, last_word), round_keys) for low, high in halves[2 * v : 2 * v + 2]
             )
-            x = [((e & LOW_WORD) | (o << 32)).bitcast(i32(lanes)) for e, o in zip(even, odd, strict=True)]
-            if as_normals:
-                x = [*_box_muller(emit, x[0], x[1]), *_box_muller(emit, x[2], x[3])]
-            store(quad, v, x)
+            x = _words(even, odd)
+            store(quad, v, _normals(emit, x) if as_normals else x)
         return []
 
     emit.loop(quads, [], one_quad)
@@ -144,8 +153,7 @@ def random_neuron(emit, lanes, rounded, seed, stream_word, neuron, groups, out):
         first = emit.broadcast(group * lanes, half)
         quads = (first + emit.lane_constants(i64(half), range(start, lanes, 2)) for start in range(2))
         even, odd = (_philox((low, high, quad, last_word), round_keys) for quad in quads)
-        x = [((e & LOW_WORD) | (o << 32)).bitcast(i32(lanes)) for e, o in zip(even, odd, strict=True)]
-        normals = [*_box_muller(emit, x[0], x[1]), *_box_muller(emit, x[2], x[3])]
+        normals = _normals(emit, _words(even, odd))
         for number, values in enumerate(_interleaved(emit, normals)):
             values = rounded_to_bfloat16(values) if rounded else values
             emit.store(values, emit.integer(out) + group * (16 * lanes), 4 * lanes * number, align=4)

@@ -5,7 +5,7 @@ import pytest
 
 from fastntk.kernels import cpu, load, reference
 from fastntk.kernels.cpu import layout_amx
-from fastntk.kernels.cpu.layout import aligned, scaled_by_power_of_two
+from fastntk.kernels.cpu.layout import aligned, scaled_by_power_of_two, sum_of_prefixes
 from fastntk.kernels.cpu.paths import PATHS, available_paths
 
 from .forward_ways import WAYS, WITH_AMX
@@ -109,7 +109,7 @@ def weight_factors(W, weight_parts):
     squares = np.square(by_steps(W).astype(float)).sum(axis=2)
     whole, *lost = (np.square(left.astype(float)).sum(axis=1) for left in parts_of(W, weight_parts)[1])
     total = (layout_amx.CHAIN + layout_amx.WHOLE_SHARE) * whole
-    total += layout_amx.prefix_square_sum(squares, layout_amx.products_of(weight_parts))
+    total += sum_of_prefixes(squares, layout_amx.BLOCK_STEPS, layout_amx.products_of(weight_parts))
     if weight_parts == 2:
         total += layout_amx.BEYOND_SHARE * lost[0] + layout_amx.LOST_SHARE * lost[1]
     return np.sqrt(total)
